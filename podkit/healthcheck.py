@@ -1,0 +1,29 @@
+"""``healthcheck [URL]``: a server asks itself how it is, for images without a shell."""
+
+import http.client
+import sys
+from urllib.parse import urlsplit
+
+_PATIENCE = 3.0  # seconds
+
+
+def healthcheck(program: str, arguments: list[str], default_url: str) -> int:
+    """0 if a GET of the URL is answered with a status under 400, else 1 with the reason on standard error."""
+    if len(arguments) > 1 or arguments and arguments[0].startswith("-"):
+        print(f"usage: {program} healthcheck [URL]   (default {default_url})", file=sys.stderr)
+        return 2
+    url = arguments[0] if arguments else default_url
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError("not an http:// URL")
+        connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=_PATIENCE)
+        connection.request("GET", (parts.path or "/") + ("?" + parts.query if parts.query else ""))
+        status = connection.getresponse().status
+    except (OSError, ValueError, http.client.HTTPException) as problem:
+        print(f"{program} healthcheck: {url}: {problem}", file=sys.stderr)
+        return 1
+    if status >= 400:
+        print(f"{program} healthcheck: {url}: status {status}", file=sys.stderr)
+        return 1
+    return 0

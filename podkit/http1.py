@@ -1,0 +1,417 @@
+"""A route table served over HTTP/1.1 by aiohttp.
+
+aiohttp's low-level server keeps the connections: queue, tasks, timeouts, back-pressure, WebSockets. Two
+things are ours. The parser (`request_stream`), because the original answers requests that llhttp refuses.
+And a short way for answers that wait for nothing, because a task and two futures cost more than such an
+answer does. Both lean on attributes that aiohttp keeps private; `PRIVATE` names them, and a test fails
+when aiohttp changes them.
+"""
+
+import asyncio
+import fcntl
+import struct
+import termios
+import time
+from typing import Any, Final
+
+from aiohttp import EMPTY_PAYLOAD, HttpVersion, StreamReader, web
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from podkit.log import AccessLog, say
+from podkit.message import Answer, Head, Request, Response, Upgrade, error
+from podkit.request_head import BadRequest, parse_head, tokens
+from podkit.request_stream import Body, Message, RequestStream
+from podkit.routes import FindRoute
+from podkit.wire import Clock, render_head
+
+PRIVATE: Final = ("_parser", "_waiter", "_messages", "_paused", "_force_close", "_next_keepalive_close_time")
+
+HEADER_TIMEOUT: Final = 10.0  # seconds for a head, from its first byte
+IDLE_TIMEOUT: Final = 75.0  # seconds between requests
+BODY_TIMEOUT: Final = 60.0  # seconds without a byte of a body
+LINGER: Final = 1.0  # seconds to read on after a refusal, so that the client gets to see it
+GONE_AFTER: Final = 1.0  # seconds that a waiting answer outlives the end of its client's bytes
+QUIET: Final = 0.3  # seconds without a request before a draining server closes a connection
+SHORT_WAY: Final = 1 << 16  # bytes of pipelined answers at once
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_ROOT: Final = URL("/")
+_REFUSED: Final = Head(b"-", b"/", b"", b"-", b"", (1, 1), {}, True, 0, (), False)
+
+
+class Server(web.Server):
+    """aiohttp's low-level server with our connections, and what they share."""
+
+    def __init__(self, find_route: FindRoute, *, max_body: int, access_log: AccessLog | None = None) -> None:
+        super().__init__(self._never, handler_cancellation=True)
+        self.request_factory = Exchange
+        self.find_route = find_route
+        self.max_body = max_body
+        self.access_log = access_log
+        self.clock = Clock()
+        self.draining = False
+        self.websockets: set[web.WebSocketResponse] = set()
+
+    def __call__(self) -> "Connection":
+        return Connection(self)
+
+    async def _never(self, request: web.BaseRequest) -> web.StreamResponse:
+        raise AssertionError("each connection handles its own requests")
+
+    async def drain(self, grace_period: float) -> None:
+        """Let every request be answered, for at most `grace_period` seconds, and close all connections.
+
+        A connection that has sent nothing for a moment is closed; any other after its next answer.
+        """
+        self.draining = True
+        deadline = time.monotonic() + grace_period
+        for websocket in list(self.websockets):
+            asyncio.ensure_future(websocket.close(code=1001, message=b"server shutdown"))
+        while self._connections and time.monotonic() < deadline:
+            for connection in self.connections:
+                if isinstance(connection, Connection):
+                    connection.close_if_quiet()
+            await asyncio.sleep(0.02)
+        await self.shutdown(0)
+
+
+class Exchange(web.BaseRequest):
+    """One request as aiohttp sees it, with the head as we read it, or the reason why it is refused."""
+
+    ATTRS = web.BaseRequest.ATTRS | frozenset(("head", "refusal"))
+
+    def __init__(
+        self, message: Message, payload: StreamReader, protocol: "Connection", writer: Any, task: Any
+    ) -> None:
+        self.refusal = message if isinstance(message, BadRequest) else None
+        self.head = message if isinstance(message, Head) else _REFUSED
+        super().__init__(_raw_message(self.head), payload, protocol, writer, task, protocol._loop)
+
+
+def _raw_message(head: Head) -> RawRequestMessage:
+    pairs = [(name, value) for name, values in head.headers.items() for value in values]
+    pairs.append((b"Host", head.host))
+    headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
+    return RawRequestMessage(
+        head.method.decode("latin-1"),
+        "/",
+        HttpVersion(*head.version),
+        CIMultiDictProxy(headers),
+        tuple(pairs),
+        head.close,
+        None,
+        head.upgrade,
+        head.length < 0,
+        _ROOT,
+    )
+
+
+class Reply(web.StreamResponse):
+    """One of our responses on its way out through aiohttp's writer."""
+
+    def __init__(self, exchange: Exchange, response: Response, close: bool) -> None:
+        super().__init__(status=response.status)
+        self._exchange = exchange
+        self._response = response
+        self.close = close
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection takes another request."""
+        return not self.close
+
+    async def prepare(self, request: web.BaseRequest) -> Any:
+        """Write the head, and the body with it if it is at hand."""
+        head, response, writer = self._exchange.head, self._response, request.writer
+        connection = self._exchange.protocol
+        assert isinstance(connection, Connection)
+        connection.responding = True
+        self.close = self.close or connection.is_last
+        start = render_head(head, response, self.close, connection.server.clock.date_line())
+        if isinstance(response.body, bytes):
+            await writer.write(start if head.method == b"HEAD" else start + response.body)
+            return
+        await writer.write(start, drain=False)
+        if head.method != b"HEAD":
+            for block in response.body:
+                await writer.write(block)
+                await asyncio.sleep(0)  # a fast reader must not keep the loop from the others
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """The response is complete."""
+        connection = self._exchange.protocol
+        assert isinstance(connection, Connection)
+        await self._exchange.writer.drain()
+        connection.responding = False
+        if self.close and not self._exchange.content.is_eof() or self._exchange.refusal:
+            connection.linger()
+
+
+class WebSocket(web.WebSocketResponse):
+    """aiohttp's WebSocket, with the original's handshake and texts left as the bytes they came as."""
+
+    def __init__(self, max_message: int) -> None:
+        # aiohttp refuses a message of the very limit
+        super().__init__(compress=False, max_msg_size=max_message + 1, decode_text=False)
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers["Connection"] = "Upgrade"
+        for name in ("Server", "Content-Type", "Date"):
+            self.headers.pop(name, None)
+
+
+class Connection(web.RequestHandler):
+    """A client's connection."""
+
+    __slots__ = ("_ended", "_header_timer", "_stream", "responding", "remote_addr", "server", "_last_seen")
+
+    def __init__(self, server: Server) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            server, loop=loop, access_log=None, keepalive_timeout=IDLE_TIMEOUT, lingering_time=LINGER
+        )
+        self.server = server
+        self.remote_addr = ""
+        self.responding = False
+        self._ended = False  # the client sends no more
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._last_seen = 0.0
+        self._stream = RequestStream(self, EMPTY_PAYLOAD, loop)
+        self._parser = self._stream
+        self._request_handler = self._handle
+
+    # from the client
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self.remote_addr = render_address(transport.get_extra_info("peername"))
+        self._last_seen = self._loop.time()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone; what is in progress for it is cancelled."""
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+        self._stream.feed_eof()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client: answered at once where nothing has to be waited for."""
+        self._last_seen = self._loop.time()
+        if self._waiter is not None and not self._messages and self._stream.idle:
+            data = self._answer_at_once(data)
+            if not data:
+                return
+        super().data_received(data)
+        self._watch_header()
+
+    def eof_received(self) -> bool:
+        """The client has sent all. It may still read: what it asked for is answered."""
+        self._ended = True
+        self._stream.feed_eof()
+        if self._force_close or self._waiter is not None and not self._messages:
+            return False  # closes the transport
+        self._loop.call_later(GONE_AFTER, self._drop_if_waiting)
+        return True
+
+    def pause_writing(self) -> None:
+        """The client reads slower than it asks: take no more requests from it."""
+        super().pause_writing()
+        self._pause_transport_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        super().resume_writing()
+        if not self._reading_paused and not self._buffer_paused:
+            self._resume_transport_reading()
+
+    # the short way
+
+    def _answer_at_once(self, data: bytes) -> bytes:
+        """Answer the requests at the start of `data` that can be; what is left is aiohttp's to handle."""
+        server, transport = self.server, self.transport
+        position, out, size, close = 0, [], 0, False
+        while transport is not None and size < SHORT_WAY and not self._paused and not close:
+            end = data.find(_END_OF_HEAD, position)
+            if end < 0:
+                break
+            try:
+                head = parse_head(data[position:end])
+            except BadRequest:
+                break
+            if head.length or head.upgrade or data[position:end].find(b"\n\n") >= 0:
+                break
+            request = Request(head, self.remote_addr)
+            response = server.find_route(head).endpoint(request)
+            if not isinstance(response, Response) or not isinstance(response.body, bytes):
+                if asyncio.iscoroutine(response):
+                    response.close()
+                break
+            position = end + 4
+            close = self._closes(head, response) or (server.draining and position == len(data))
+            out.append(render_head(head, response, close, server.clock.date_line()))
+            if head.method != b"HEAD":
+                out.append(response.body)
+            size += len(out[0]) + len(response.body)
+            if server.access_log is not None:
+                server.access_log.write(request, response, self._last_seen, self._loop.time())
+        if out and transport is not None:
+            transport.write(b"".join(out))
+            self._next_keepalive_close_time = self._last_seen + IDLE_TIMEOUT
+            if close:
+                self.force_close()
+                return b""
+        return data[position:] if position else data
+
+    # the long way
+
+    async def _handle(self, exchange: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request of aiohttp's queue."""
+        assert isinstance(exchange, Exchange)
+        start = self._loop.time()
+        if exchange.refusal is not None:
+            return self._refuse(exchange, exchange.refusal)
+        head = exchange.head
+        request = Request(head, self.remote_addr)
+        try:
+            expect = tokens(head.headers.get(b"Expect"))
+            if head.version >= (1, 1) and expect not in ([], [b""], [b"100-continue"]):
+                raise BadRequest(417, "unknown expectation")
+            route = self.server.find_route(head)
+            if route.reads_body and head.length:
+                request = await self._read_body(exchange, bool(expect))
+            answer: Answer = route.endpoint(request)
+            if isinstance(answer, Upgrade):
+                return await self._upgrade(exchange, answer)
+            response = answer if isinstance(answer, Response) else await answer
+        except BadRequest as problem:
+            return self._refuse(exchange, problem)
+        if self.server.access_log is not None:
+            self.server.access_log.write(request, response, start, self._loop.time())
+        unread = bool(expect) and not exchange.content.is_eof()
+        return Reply(exchange, response, self._closes(head, response) or unread or bool(request.body_error))
+
+    async def _read_body(self, exchange: Exchange, expects_continue: bool) -> Request:
+        """The request with its body. Raises BadRequest for one that is too large, too slow or malformed."""
+        head, body = exchange.head, exchange.content
+        assert isinstance(body, Body)
+        if expects_continue:
+            if body.total_bytes:
+                # the original never reads such a body, and says so in its answer
+                return Request(head, self.remote_addr, body_error="http: invalid Read on closed Body")
+            await exchange.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        blocks, size = [], 0
+        while not body.at_eof() and max(size, head.length) <= self.server.max_body:
+            try:
+                async with asyncio.timeout(BODY_TIMEOUT):
+                    blocks.append(await body.readany())
+            except TimeoutError:
+                raise BadRequest(408, "the body takes too long") from None
+            size += len(blocks[-1])
+        if max(size, head.length) > self.server.max_body:
+            raise BadRequest(413, f"the body is larger than {self.server.max_body} bytes")
+        if isinstance(body.error, BadRequest):
+            raise body.error
+        return Request(head, self.remote_addr, b"".join(blocks), str(body.error or ""), body.trailers)
+
+    async def _upgrade(self, exchange: Exchange, answer: Upgrade) -> web.StreamResponse:
+        websocket = WebSocket(answer.max_message)
+        self.server.websockets.add(websocket)
+        try:
+            await websocket.prepare(exchange)
+            await answer.converse(websocket)
+            await websocket.close()
+        finally:
+            self.server.websockets.discard(websocket)
+        return websocket
+
+    def _refuse(self, exchange: Exchange, problem: BadRequest) -> Reply:
+        response = error(problem.status, problem.reason)
+        if self.server.access_log is not None:
+            request = Request(exchange.head, self.remote_addr)
+            self.server.access_log.write(request, response, self._loop.time(), self._loop.time())
+        exchange.refusal = problem
+        return Reply(exchange, response, True)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A mistake of ours: one line in the log, nothing of it to the client."""
+        assert isinstance(request, Exchange)
+        say(f"error: {request.head.method!r} {request.head.request_uri[:200]!r} of {self.remote_addr}: {exc!r}")
+        if self.responding:
+            raise ConnectionError("the response has begun")
+        return Reply(request, error(500, "Internal Server Error"), True)
+
+    # the end
+
+    @property
+    def is_last(self) -> bool:
+        """No request is to follow: the client has ended, or the server is draining."""
+        return (self._ended or self.server.draining) and not self._messages
+
+    @staticmethod
+    def _closes(head: Head, response: Response) -> bool:
+        return head.close or (b"Connection", b"close") in response.headers
+
+    def close_if_quiet(self) -> None:
+        """Close now if no request is under way or has just been sent."""
+        idle = self._waiter is not None and not self._messages and not self._unread()
+        if idle and self._loop.time() - self._last_seen > QUIET:
+            self.force_close()
+
+    def _unread(self) -> bool:
+        handle = self.transport.get_extra_info("socket") if self.transport is not None else None
+        if handle is None:
+            return False
+        count: int = struct.unpack("i", fcntl.ioctl(handle.fileno(), termios.FIONREAD, bytes(4)))[0]
+        return count > 0
+
+    def linger(self) -> None:
+        """End the connection, but read on for a moment: unread bytes would make the kernel reset it."""
+        transport = self.transport
+        self._force_close = True
+        if transport is None:
+            return
+        if transport.can_write_eof() and not self._ended:
+            transport.write_eof()
+            self._resume_transport_reading()
+            self._loop.call_later(LINGER, transport.close)
+        else:
+            transport.close()
+
+    def _watch_header(self) -> None:
+        if not self._stream.inside_head:
+            if self._header_timer is not None:
+                self._header_timer.cancel()
+                self._header_timer = None
+        elif self._header_timer is None:
+            self._header_timer = self._loop.call_later(HEADER_TIMEOUT, self._header_late)
+
+    def _header_late(self) -> None:
+        self._header_timer = None
+        self._messages.extend(self._stream.give_up(BadRequest(408, "the request's head takes too long")))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _drop_if_waiting(self) -> None:
+        """The client may be gone for good: an answer that has not begun by now is not waited for."""
+        if self.transport is not None and not self.responding:
+            self.transport.abort()
+
+
+def render_address(peer: Any) -> str:
+    """A socket's peer as ``address:port``; IPv6 in brackets, an IPv4 client of an IPv6 socket as IPv4."""
+    if not isinstance(peer, tuple):
+        return ""
+    host, port = str(peer[0]), peer[1]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,68 @@
+"""Lines for people: what the server does."""
+
+import asyncio
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from podkit.message import Request, Response
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Write one line at once; a log that nobody reads must not stop the server."""
+    try:
+        print(text, file=stream or sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
+
+
+class AccessLog:
+    """One line a request: client, time, request line, status, body length, duration."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, request: Request, response: Response, start: float, end: float) -> None:
+        """Log a request that was answered between `start` and `end` (seconds of one clock)."""
+        head = request.head
+        line = b"%s %s HTTP/%d.%d" % (head.method, head.request_uri, *head.version)
+        shown = line.decode("utf-8", "backslashreplace").encode("unicode_escape").decode().replace('"', '\\"')
+        length = len(response.body) if isinstance(response.body, bytes) else response.length
+        moment = time.strftime("%d/%b/%Y:%H:%M:%S %z")
+        say(
+            f'{request.remote_addr} - - [{moment}] "{shown}" {response.status} {length} {end - start:.6f}s',
+            self._stream,
+        )
+
+
+class TickLog:
+    """Lines that are written together once a turn of the event loop, and none lost at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        """Write a line: at once outside the event loop, else before its next turn."""
+        if not self._lines:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                say(line, self._stream)
+                return
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        lines, self._lines = self._lines, []
+        if lines:
+            say("\n".join(lines), self._stream)
+
+    def __enter__(self) -> "TickLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()

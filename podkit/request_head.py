@@ -1,0 +1,149 @@
+"""Request heads, read as Go's ``net/http`` reads them: what it accepts, corrects and refuses."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from podkit.message import Head
+from podkit.target import parse_target
+
+MAX_HEAD: Final = (1 << 20) + 4096  # bytes of request line and headers, as the original's limit
+_CACHED_NAME: Final = 64  # longer header names are not worth remembering
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_HOST: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")
+_VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
+_DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+_NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
+
+
+class BadRequest(Exception):
+    """A request that is refused: `status` and a line for the client. The connection ends with it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+def canonical(name: bytes) -> bytes:
+    """A header name as Go writes it: ``x-real-ip`` is ``X-Real-Ip``. BadRequest if it is not a token."""
+    return _known(name) if len(name) <= _CACHED_NAME else _canonical(name)
+
+
+def _canonical(name: bytes) -> bytes:
+    if not _TOKEN.fullmatch(name):
+        raise BadRequest(400, "invalid header name")
+    return b"-".join([part.capitalize() for part in name.split(b"-")])
+
+
+_known = lru_cache(maxsize=1024)(_canonical)
+
+
+def tokens(values: list[bytes] | None) -> list[bytes]:
+    """The comma-separated elements of a header's values, in lower case."""
+    return [token.strip(b" \t").lower() for value in values or () for token in value.split(b",")]
+
+
+def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Method, target and protocol of a request line; BadRequest where there are not three of them."""
+    method, _, rest = line.partition(b" ")
+    target, space, protocol = rest.partition(b" ")
+    if not space or not _TOKEN.fullmatch(method) or not _VERSION.fullmatch(protocol):
+        raise BadRequest(400, "malformed request line")
+    return method, target, protocol
+
+
+def parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
+    """Header lines (without line ends) by canonical name; a line that starts with space goes on the last."""
+    headers: dict[bytes, list[bytes]] = {}
+    values: list[bytes] | None = None
+    for line in lines:
+        if line[:1] in (b" ", b"\t"):
+            if values is None:
+                raise BadRequest(400, "malformed header")
+            values[-1] = (values[-1] + b" " + line.strip(b" \t")).strip(b" \t")
+            continue
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise BadRequest(400, "malformed header")
+        name = canonical(name)
+        values = headers.get(name)
+        if values is None:
+            values = headers[name] = [value.strip(b" \t")]
+        else:
+            values.append(value.strip(b" \t"))
+    return headers
+
+
+def parse_head(block: bytes) -> Head:
+    """The head in `block`: a request line and header lines, up to but without the empty line.
+
+    Raises BadRequest with the status that the original answers.
+    """
+    lines = block.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")
+    method, raw_target, protocol = parse_request_line(lines[0])
+    if _CONTROL.search(block.replace(b"\r\n", b"\n").removesuffix(b"\r")):
+        raise BadRequest(400, "control character in the head")
+    try:
+        target = parse_target(method, raw_target)
+    except ValueError as problem:
+        raise BadRequest(400, str(problem)) from None
+    headers = parse_headers(lines[1:])
+    major, minor = protocol[5] - 48, protocol[7] - 48
+
+    hosts = headers.pop(b"Host", None)
+    if hosts and len(hosts) > 1:
+        raise BadRequest(400, "too many Host headers")
+    connection = tokens(headers.get(b"Connection")) if b"Connection" in headers else []
+    at_least_11 = (major, minor) >= (1, 1)
+    length, trailer_names = _framing(headers, at_least_11)
+    if major != 1:
+        raise BadRequest(505, "unsupported protocol version")
+    if hosts is None and at_least_11 and method != b"CONNECT":
+        raise BadRequest(400, "missing required Host header")
+    host = target.host or (hosts[0] if hosts else b"")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise BadRequest(400, "malformed Host header")
+    if headers.get(b"Pragma", [b""])[0] == b"no-cache":
+        headers.setdefault(b"Cache-Control", [b"no-cache"])  # as Go does for old clients
+    return Head(
+        method,
+        target.path,
+        target.query,
+        target.request_uri,
+        host,
+        (major, minor),
+        headers,
+        b"close" in connection or (not at_least_11 and b"keep-alive" not in connection),
+        length,
+        trailer_names,
+        b"upgrade" in connection and b"websocket" in tokens(headers.get(b"Upgrade")),
+    )
+
+
+def _framing(headers: dict[bytes, list[bytes]], at_least_11: bool) -> tuple[int, tuple[bytes, ...]]:
+    """The body's length (-1 for chunked) and the names of announced trailers; removes what Go removes."""
+    codings = headers.pop(b"Transfer-Encoding", None)
+    if codings is not None and at_least_11:
+        if len(codings) != 1 or codings[0].lower() != b"chunked":
+            raise BadRequest(501, "unsupported transfer encoding")
+        headers.pop(b"Content-Length", None)
+        names = sorted({canonical(name) for name in _elements(headers.pop(b"Trailer", []))})
+        if _NOT_TRAILERS.intersection(names):
+            raise BadRequest(400, "bad trailer key")
+        return -1, tuple(names)
+    lengths = headers.get(b"Content-Length")
+    if not lengths:
+        return 0, ()
+    if any(length != lengths[0] for length in lengths):
+        raise BadRequest(400, "different Content-Length headers")
+    headers[b"Content-Length"] = lengths[:1]
+    if not _DIGITS.fullmatch(lengths[0]) or int(lengths[0]) >= 1 << 63:
+        raise BadRequest(400, "bad Content-Length")
+    return int(lengths[0]), ()
+
+
+def _elements(values: list[bytes]) -> list[bytes]:
+    return [name for value in values for name in (part.strip(b" \t") for part in value.split(b",")) if name]

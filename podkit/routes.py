@@ -1,0 +1,69 @@
+"""The route table: from a request's path to its endpoint, by the rules of Go's ``ServeMux``."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from html import escape
+from typing import NamedTuple
+
+from podkit.message import Endpoint, Head, Response, error
+from podkit.target import clean_path, unescape
+
+
+
+class Route(NamedTuple):
+    """An endpoint, and whether it wants the request's body."""
+
+    endpoint: Endpoint
+    reads_body: bool = False
+
+
+FindRoute = Callable[[Head], Route]
+
+
+class Routes:
+    """A table of paths to routes. ``/`` also takes every path that has no route of its own."""
+
+    def __init__(self, table: Mapping[bytes, Route]) -> None:
+        self._table = table
+        self._fallback = table[b"/"]
+        self._cached = lru_cache(maxsize=256)(self._find)
+
+    def find(self, head: Head) -> Route:
+        """The route of a request. Paths that are not clean get a redirect to the clean one."""
+        path = head.path
+        if len(path) > 64 or head.method in (b"OPTIONS", b"CONNECT"):
+            return self._special(head) or self._find(path) or Route(lambda request: _redirect(request.head))
+        return self._cached(path) or Route(lambda request: _redirect(request.head))
+
+    def _special(self, head: Head) -> Route | None:
+        if head.method == b"OPTIONS" and head.path == b"*":
+            return Route(lambda request: Response())
+        if head.method == b"CONNECT":
+            if not head.path:
+                return Route(lambda request: error(404, "404 page not found"))
+            return self._table.get(head.path, self._fallback)
+        return None
+
+    def _find(self, path: bytes) -> Route | None:
+        if path == b"*":
+            return Route(lambda request: Response(400, ((b"Connection", b"close"),)))
+        if clean_path(path) != path:
+            return None
+        if path.count(b"/") == 1 and b"%2F" not in path.upper():
+            return self._table.get(unescape(path), self._fallback)
+        return self._fallback
+
+
+def _redirect(head: Head) -> Response:
+    location = clean_path(head.path) + (b"?" + head.query if head.query else b"")
+    location = b"".join(b"%%%02x" % byte if byte >= 0x80 else bytes((byte,)) for byte in location)
+    fields: tuple[tuple[bytes, bytes], ...] = ((b"Location", location),)
+    body = b""
+    if head.method in (b"GET", b"HEAD"):
+        fields = ((b"Content-Type", b"text/html; charset=utf-8"), *fields)
+    if head.method == b"GET":
+        shown = escape(location.decode("latin-1")).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
+        body = b'<a href="%s">Temporary Redirect</a>.\n\n' % shown.encode("latin-1")
+    return Response(307, fields, body)
+
+

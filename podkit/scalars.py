@@ -1,0 +1,67 @@
+"""Texts to values as Go's ``strconv`` and ``time`` read them, since the original's callers rely on it."""
+
+import re
+from typing import Final
+
+_TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+_FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_INT64: Final = 1 << 63
+_UNITS: Final = {  # nanoseconds
+    "ns": 1,
+    "us": 1_000,
+    "\u00b5s": 1_000,  # micro sign
+    "\u03bcs": 1_000,  # Greek mu
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+_PART: Final = re.compile(r"([0-9]*)(\.([0-9]*))?([^0-9.]+)")
+
+
+def parse_bool(text: str) -> bool:
+    """A boolean word of ``strconv.ParseBool``; ValueError for any other."""
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError(f"{text!r} is not a boolean: use true or false")
+
+
+def parse_int(text: str) -> int:
+    """A decimal of 64 bits with an optional sign (``strconv.ParseInt``); ValueError for any other."""
+    # int() refuses texts of some thousand digits by itself; no such text is a sensible number
+    if _INTEGER.fullmatch(text) and len(text) < 1000 and -_INT64 <= int(text) < _INT64:
+        return int(text)
+    raise ValueError(f"{text[:40]!r} is not a whole number of 64 bits")
+
+
+def wrap_int64(value: int) -> int:
+    """The value as 64 bits hold it: Go's integers wrap around."""
+    return (value + _INT64) % (2 * _INT64) - _INT64
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as ``300ms``, ``-1.5h`` or ``1m2s`` (``time.ParseDuration``).
+
+    Raises ValueError for any other text, and where the duration does not fit 64 bits of nanoseconds.
+    """
+    problem = f"{text[:40]!r} is not a duration: write 300ms, 1.5s or 1m2s"
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest == "0":
+        return 0.0
+    if not rest or len(rest) > 1000:
+        raise ValueError(problem)
+    nanoseconds, position = 0, 0
+    while position < len(rest):
+        part = _PART.match(rest, position)
+        if part is None or part[4] not in _UNITS or not (part[1] or part[3]):
+            raise ValueError(problem)
+        unit = _UNITS[part[4]]
+        fraction = part[3] or ""
+        nanoseconds += int(part[1] or "0") * unit + int("0" + fraction) * unit // 10 ** len(fraction)
+        if nanoseconds > _INT64 - (text[:1] != "-"):
+            raise ValueError(problem)
+        position = part.end()
+    return (-nanoseconds if text[:1] == "-" else nanoseconds) / 1e9

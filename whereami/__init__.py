@@ -1,0 +1,1 @@
+"""whereami: the kubia server, which tells the pod's host name and node."""

@@ -1,0 +1,57 @@
+"""``/api``: what ``/`` tells, as JSON in the original's keys, order and escaping."""
+
+import json
+import re
+from typing import Any
+
+from podkit.message import Request, Response
+from podkit.pod import Pod
+from podkit.scalars import parse_bool
+from podkit.target import parse_query
+from whoami.config import Config
+
+_JSON = (b"Content-Type", b"application/json")
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+# what Go's encoder escapes beyond JSON's own rules; lone surrogates stand for bytes that are no UTF-8
+_ESCAPED = re.compile("[<>&\u2028\u2029\udc80-\udcff]")
+
+
+def api(config: Config, pod: Pod, request: Request) -> Response:
+    """An object of all that is not empty; the environment with ``?env=true``."""
+    pod.refresh()
+    head = request.head
+    environ: dict[str, str] = {}
+    if head.query and config.environ:
+        try:
+            shown = parse_bool(parse_query(head.query).get("env", ""))
+        except ValueError:
+            shown = False
+        if shown:
+            for entry in sorted(config.environ, key=lambda entry: entry.partition(b"=")[0]):
+                name, _, value = entry.partition(b"=")
+                environ[_text(name)] = _text(value)
+    headers = {
+        _text(name): [_text(value) for value in values] for name, values in sorted(head.headers.items())
+    }
+    document = {
+        "hostname": pod.hostname,
+        "ip": pod.addresses,
+        "headers": headers,
+        "url": _text(head.request_uri),
+        "host": _text(head.host),
+        "method": _text(head.method),
+        "name": config.name,
+        "remoteAddr": request.remote_addr,
+        "environ": environ,
+    }
+    return Response(headers=(_JSON,), body=render_json({key: value for key, value in document.items() if value}))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def render_json(document: dict[str, Any]) -> bytes:
+    """A document and a newline, as Go's ``json.Encoder`` writes them."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return _ESCAPED.sub(lambda match: _ESCAPES.get(match[0], "\\ufffd"), text).encode() + b"\n"
