@@ -9,7 +9,7 @@ _PATIENCE = 3.0  # seconds
 
 def healthcheck(program: str, arguments: list[str], default_url: str) -> int:
     """0 if a GET of the URL is answered with a status under 400, else 1 with the reason on standard error."""
-    if len(arguments) > 1 or arguments and arguments[0].startswith("-"):
+    if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
         print(f"usage: {program} healthcheck [URL]   (default {default_url})", file=sys.stderr)
         return 2
     url = arguments[0] if arguments else default_url

@@ -46,7 +46,7 @@ class Server(web.Server):
 
     def __init__(self, find_route: FindRoute, *, max_body: int, access_log: AccessLog | None = None) -> None:
         super().__init__(self._never, handler_cancellation=True)
-        self.request_factory = Exchange
+        self.request_factory = Exchange  # type: ignore[assignment]  # gets our heads, not llhttp's
         self.find_route = find_route
         self.max_body = max_body
         self.access_log = access_log
@@ -67,13 +67,17 @@ class Server(web.Server):
         """
         self.draining = True
         deadline = time.monotonic() + grace_period
-        for websocket in list(self.websockets):
+        goodbyes = [
             asyncio.ensure_future(websocket.close(code=1001, message=b"server shutdown"))
+            for websocket in self.websockets
+        ]
         while self._connections and time.monotonic() < deadline:
             for connection in self.connections:
                 if isinstance(connection, Connection):
                     connection.close_if_quiet()
             await asyncio.sleep(0.02)
+        for goodbye in goodbyes:
+            goodbye.cancel()
         await self.shutdown(0)
 
 
@@ -133,7 +137,7 @@ class Reply(web.StreamResponse):
         if isinstance(response.body, bytes):
             await writer.write(start if head.method == b"HEAD" else start + response.body)
             return
-        await writer.write(start, drain=False)
+        await writer.write(start)
         if head.method != b"HEAD":
             for block in response.body:
                 await writer.write(block)
@@ -145,7 +149,7 @@ class Reply(web.StreamResponse):
         assert isinstance(connection, Connection)
         await self._exchange.writer.drain()
         connection.responding = False
-        if self.close and not self._exchange.content.is_eof() or self._exchange.refusal:
+        if (self.close and not self._exchange.content.is_eof()) or self._exchange.refusal:
             connection.linger()
 
 
@@ -166,12 +170,16 @@ class WebSocket(web.WebSocketResponse):
 class Connection(web.RequestHandler):
     """A client's connection."""
 
-    __slots__ = ("_ended", "_header_timer", "_stream", "responding", "remote_addr", "server", "_last_seen")
+    __slots__ = ("_ended", "_header_timer", "_last_seen", "_stream", "remote_addr", "responding", "server")
 
     def __init__(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
-            server, loop=loop, access_log=None, keepalive_timeout=IDLE_TIMEOUT, lingering_time=LINGER
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to say: no access log
+            keepalive_timeout=IDLE_TIMEOUT,
+            lingering_time=LINGER,
         )
         self.server = server
         self.remote_addr = ""
@@ -180,7 +188,7 @@ class Connection(web.RequestHandler):
         self._header_timer: asyncio.TimerHandle | None = None
         self._last_seen = 0.0
         self._stream = RequestStream(self, EMPTY_PAYLOAD, loop)
-        self._parser = self._stream
+        self._parser = self._stream  # type: ignore[assignment]  # stands in for llhttp
         self._request_handler = self._handle
 
     # from the client
@@ -208,11 +216,11 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         self._watch_header()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for a bool
         """The client has sent all. It may still read: what it asked for is answered."""
         self._ended = True
         self._stream.feed_eof()
-        if self._force_close or self._waiter is not None and not self._messages:
+        if self._force_close or (self._waiter is not None and not self._messages):
             return False  # closes the transport
         self._loop.call_later(GONE_AFTER, self._drop_if_waiting)
         return True
@@ -245,7 +253,10 @@ class Connection(web.RequestHandler):
             if head.length or head.upgrade or data[position:end].find(b"\n\n") >= 0:
                 break
             request = Request(head, self.remote_addr)
-            response = server.find_route(head).endpoint(request)
+            try:
+                response = server.find_route(head).endpoint(request)
+            except Exception:  # the long way meets it again, and answers 500
+                break
             if not isinstance(response, Response) or not isinstance(response.body, bytes):
                 if asyncio.iscoroutine(response):
                     response.close()
@@ -345,7 +356,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """A mistake of ours: one line in the log, nothing of it to the client."""
         assert isinstance(request, Exchange)
-        say(f"error: {request.head.method!r} {request.head.request_uri[:200]!r} of {self.remote_addr}: {exc!r}")
+        say(f"error: {request.head.request_uri[:200]!r} of {self.remote_addr}: {exc!r}")
         if self.responding:
             raise ConnectionError("the response has begun")
         return Reply(request, error(500, "Internal Server Error"), True)
@@ -397,7 +408,8 @@ class Connection(web.RequestHandler):
 
     def _header_late(self) -> None:
         self._header_timer = None
-        self._messages.extend(self._stream.give_up(BadRequest(408, "the request's head takes too long")))
+        late = self._stream.give_up(BadRequest(408, "the request's head takes too long"))
+        self._messages.extend(late)  # type: ignore[arg-type]  # our messages, as above
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

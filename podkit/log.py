@@ -1,6 +1,7 @@
 """Lines for people: what the server does."""
 
 import asyncio
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -11,10 +12,8 @@ from podkit.message import Request, Response
 
 def say(text: str, stream: TextIO | None = None) -> None:
     """Write one line at once; a log that nobody reads must not stop the server."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         print(text, file=stream or sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass
 
 
 class AccessLog:

@@ -1,9 +1,11 @@
 """What a transport hands to an endpoint, and what an endpoint hands back."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Headers = Mapping[bytes, list[bytes]]
+_NO_HEADERS: Headers = MappingProxyType({})
 
 
 class Head(NamedTuple):
@@ -34,7 +36,7 @@ class Request(NamedTuple):
     remote_addr: str  # address:port, an IPv6 address in brackets
     body: bytes = b""
     body_error: str = ""  # why the body ended early, in the original's words
-    trailers: Headers = {}
+    trailers: Headers = _NO_HEADERS
 
 
 class Response(NamedTuple):
@@ -42,7 +44,7 @@ class Response(NamedTuple):
 
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    body: bytes | Iterable[bytes] = b""
+    body: bytes | Iterable[bytes | memoryview] = b""
     length: int | None = None
 
 

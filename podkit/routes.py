@@ -9,7 +9,6 @@ from podkit.message import Endpoint, Head, Response, error
 from podkit.target import clean_path, unescape
 
 
-
 class Route(NamedTuple):
     """An endpoint, and whether it wants the request's body."""
 
@@ -25,8 +24,8 @@ class Routes:
 
     def __init__(self, table: Mapping[bytes, Route]) -> None:
         self._table = table
-        self._fallback = table[b"/"]
-        self._cached = lru_cache(maxsize=256)(self._find)
+        self._fallback: Route = table[b"/"]
+        self._cached: Callable[[bytes], Route | None] = lru_cache(maxsize=256)(self._find)
 
     def find(self, head: Head) -> Route:
         """The route of a request. Paths that are not clean get a redirect to the clean one."""
@@ -65,5 +64,3 @@ def _redirect(head: Head) -> Response:
         shown = escape(location.decode("latin-1")).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
         body = b'<a href="%s">Temporary Redirect</a>.\n\n' % shown.encode("latin-1")
     return Response(307, fields, body)
-
-

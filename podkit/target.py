@@ -34,11 +34,11 @@ def unescape(text: bytes) -> bytes:
 
 
 def escape_path(path: bytes) -> bytes:
-    """A path as ``URL.EscapedPath`` writes it: as it came where that is a valid encoding, else escaped anew."""
+    """A path as ``URL.EscapedPath`` writes it: as it came if validly encoded, else escaped anew."""
     plain = unescape(path)
     if _UNTOUCHED.fullmatch(path) or path == b"*":
         return path
-    return _ESCAPED.sub(lambda match: b"%%%02X" % match[0], plain)
+    return _ESCAPED.sub(lambda match: b"%%%02X" % ord(match[0]), plain)
 
 
 def parse_target(method: bytes, text: bytes) -> Target:

@@ -25,9 +25,7 @@ whereami healthcheck [URL] exits 0 if the server answers, else 1.
 """
 
 
-def main(
-    arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO
-) -> int:
+def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
     """Run whereami; the exit status: 0, 1 for a failure, 2 for a bad command line."""
     flags = Flags("whereami", _DESCRIPTION, _EPILOG)
     flags.value("port", _DEFAULT_PORT, port, "N", f"the port to listen on (default {_DEFAULT_PORT})")

@@ -30,9 +30,7 @@ def api(config: Config, pod: Pod, request: Request) -> Response:
             for entry in sorted(config.environ, key=lambda entry: entry.partition(b"=")[0]):
                 name, _, value = entry.partition(b"=")
                 environ[_text(name)] = _text(value)
-    headers = {
-        _text(name): [_text(value) for value in values] for name, values in sorted(head.headers.items())
-    }
+    headers = {_text(name): [_text(value) for value in values] for name, values in sorted(head.headers.items())}
     document = {
         "hostname": pod.hostname,
         "ip": pod.addresses,
@@ -44,7 +42,9 @@ def api(config: Config, pod: Pod, request: Request) -> Response:
         "remoteAddr": request.remote_addr,
         "environ": environ,
     }
-    return Response(headers=(_JSON,), body=render_json({key: value for key, value in document.items() if value}))
+    return Response(
+        headers=(_JSON,), body=render_json({key: value for key, value in document.items() if value})
+    )
 
 
 def _text(data: bytes) -> str:

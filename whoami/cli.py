@@ -46,9 +46,7 @@ def _flags(environ: Mapping[str, str]) -> Flags:
     return flags
 
 
-def main(
-    arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO
-) -> int:
+def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
     """Run whoami; the exit status: 0, 1 for a failure, 2 for a bad command line."""
     try:
         flags = _flags(environ)

@@ -85,7 +85,9 @@ def _attachment(head: Head, size: int) -> Response:
         fields = (*fields, (b"Content-Range", _content_range(start, end, size)), PLAIN_TEXT)
         return _response(206, fields, start, end, size)
     boundary = secrets.token_hex(30).encode()
-    parts = [(_part_head(boundary, start, end, size, first), start, end) for first, (start, end) in _first(ranges)]
+    parts = [
+        (_part_head(boundary, start, end, size, first), start, end) for first, (start, end) in _first(ranges)
+    ]
     ending = b"\r\n--%s--\r\n" % boundary
     length = sum(len(part) + end - start for part, start, end in parts) + len(ending)
     kind = (b"Content-Type", b"multipart/byteranges; boundary=" + boundary)

@@ -46,9 +46,8 @@ def decode_int(text: str) -> int:
             if position >= len(text):
                 raise ValueError("unexpected EOF")
             if text[position] != letter:
-                raise ValueError(
-                    f"invalid character {_quote(text[position])} in literal {word} (expecting {_quote(letter)})"
-                )
+                found = _quote(text[position])
+                raise ValueError(f"invalid character {found} in literal {word} (expecting {_quote(letter)})")
         if kind == "null":  # Go leaves the number as it was, zero: no status
             raise ValueError("json: cannot unmarshal null into Go value of type int")
         raise _wrong(kind)

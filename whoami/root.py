@@ -87,7 +87,7 @@ def render_request(request: Request) -> bytes:
     elif head.length or head.method in _SENDS_LENGTH:
         lines.append(b"Content-Length: %d\r\n" % head.length)
     for name, values in sorted(headers.items()):
-        if name not in _OWN_LINES and not (name == b"Trailer"):
+        if name not in _OWN_LINES and name != b"Trailer":
             lines += [b"%s: %s\r\n" % (name, value) for value in values]
     lines.append(b"\r\n")
     lines.append(_render_chunks(request) if head.length < 0 else request.body)

@@ -1,0 +1,47 @@
+# Everything a person needs: `make help`.
+PYTHON ?= python3
+WHOAMI_PORT ?= 8080
+WHEREAMI_PORT ?= 8081
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(READY) ## start whoami on 8080 and whereami on 8081 (WHOAMI_PORT=, WHEREAMI_PORT=)
+	@WHOAMI_PORT=$(WHOAMI_PORT) WHEREAMI_PORT=$(WHEREAMI_PORT) $(BIN)/python scripts/run_both.py
+
+test: $(READY) ## run all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel-check: $(READY) ## build the wheel, install it afresh and run both programs from it
+	@$(BIN)/python scripts/check_wheel.py
+
+bench: $(READY) ## requests a second beside a bare aiohttp application (needs wrk)
+	@$(BIN)/python scripts/bench.py
+
+lock: ## pin the requirements again, with hashes (needs uv)
+	cd requirements && for set in server dev; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --no-header --no-emit-index-url --no-emit-find-links $$set.in --output-file $$set.txt --upgrade; done
+
+clean: ## remove what was made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python's venv module is needed (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: help run test check wheel-check bench lock clean

@@ -1,0 +1,49 @@
+"""Build the wheel, install it into a fresh environment, and run both programs from there."""
+
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*command: str | Path) -> str:
+    """A command's output; CalledProcessError where it fails."""
+    done = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, cwd="/")
+    return done.stdout.strip()
+
+
+def first_answer(program: Path) -> str:
+    """Start a server on a free port and ask it once."""
+    with subprocess.Popen([str(program), "--port", "0"], stderr=subprocess.PIPE, text=True, cwd="/") as server:
+        assert server.stderr is not None
+        found = re.search(r"listening on http://\S*:(\d+)", server.stderr.readline())
+        assert found, f"{program} did not start"
+        with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/", timeout=5) as answer:
+            text: str = answer.read().decode()
+        server.terminate()
+    assert server.returncode == 0, f"{program} ended with {server.returncode}"
+    return text.splitlines()[0]
+
+
+def main() -> None:
+    """Print what each program says; fail where one does not run."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, ROOT)
+        wheel = next(place.glob("*.whl"))
+        venv.create(place / "venv", with_pip=True)
+        pip = [place / "venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run(*pip, "--require-hashes", "-r", ROOT / "requirements/server.txt")
+        run(*pip, "--no-deps", wheel)
+        for name in ("whoami", "whereami"):
+            program = place / "venv/bin" / name
+            print(f"{wheel.name}: {run(program, '--version')}: {first_answer(program)}")
+
+
+if __name__ == "__main__":
+    main()
