@@ -78,7 +78,7 @@ class Server(web.Server):
             await asyncio.sleep(0.02)
         for goodbye in goodbyes:
             goodbye.cancel()
-        await self.shutdown(0)
+        await self.shutdown(0.05)  # aiohttp takes 0 for no limit
 
 
 class Exchange(web.BaseRequest):

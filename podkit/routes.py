@@ -40,7 +40,7 @@ class Routes:
         if head.method == b"CONNECT":
             if not head.path:
                 return Route(lambda request: error(404, "404 page not found"))
-            return self._table.get(head.path, self._fallback)
+            return self._route(head.path)
         return None
 
     def _find(self, path: bytes) -> Route | None:
@@ -49,8 +49,12 @@ class Routes:
         if clean_path(path) != path:
             return None
         if path.count(b"/") == 1 and b"%2F" not in path.upper():
-            return self._table.get(unescape(path), self._fallback)
+            return self._route(unescape(path))
         return self._fallback
+
+    def _route(self, path: bytes) -> Route:
+        found: Route = self._table.get(path, self._fallback)
+        return found
 
 
 def _redirect(head: Head) -> Response:

@@ -64,7 +64,6 @@ def test_logs_each_request_line_by_line_and_no_environment() -> None:
             server.get("/")
             wait_for(lambda count=count: len(server.out) == count + 1)  # type: ignore[misc]
         assert server.out[0] == RECORDED["log_at_start"] + "\n"
-        assert set(server.out[1:]) == {
-            RECORDED["log_per_request"].replace("{client address}", "127.0.0.1") + "\n"
-        }
+        line = RECORDED["log_per_request"].replace("{client address}", "127.0.0.1")
+        assert set(server.out[1:]) == {f"{line}\n"}
     assert "tell-nobody" not in "".join(server.out + server.err)

@@ -1,0 +1,293 @@
+"""Start, signals, the end, and what the kernel changes meanwhile."""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.server import PATIENCE, Server, request, started, wait_for
+
+SERVERS = ["whoami", "whereami"]
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A program that ends by itself."""
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, env=env or {}, check=False)
+
+
+@pytest.mark.parametrize("program", SERVERS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_status_0(program: str, number: signal.Signals) -> None:
+    """Idle connections do not hold it up."""
+    with started(program) as server, server.connect() as client:
+        client.send(request("/"))
+        assert client.read()
+        start = time.monotonic()
+        server.stop(number)
+        assert time.monotonic() - start < 3
+        assert client.closes()
+
+
+def test_a_request_in_flight_is_finished() -> None:
+    """What was asked before the signal is answered after it; new connections are refused."""
+    with started("whoami") as server, server.connect() as client:
+        client.send(request("/?wait=1s"))
+        client.send(request("/pipelined"))
+        wait_for(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) > 8)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: any("finishing" in line for line in server.err))
+        first, second = client.read(), client.read()
+        assert first is not None
+        assert second is not None
+        assert (first.status, second.status, second.header("Connection")) == (200, 200, "close")
+        assert b"/pipelined" in second.body
+        server.process.wait(PATIENCE)
+        with pytest.raises(ConnectionRefusedError):
+            server.connect()
+
+
+def test_the_grace_period_ends() -> None:
+    """A request that would take longer is given up, and the status is still 0."""
+    with started("whoami", "--grace-period", "300ms") as server, server.connect() as client:
+        client.send(request("/?wait=1h"))
+        wait_for(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) > 8)
+        start = time.monotonic()
+        server.stop()
+        assert 0.2 < time.monotonic() - start < 4
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    """Nobody has to wait for the grace period."""
+    with started("whoami", "--grace-period=1h") as server, server.connect() as client:
+        client.send(request("/?wait=1h"))
+        wait_for(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) > 8)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: any("finishing" in line for line in server.err))
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
+        assert "Traceback" not in "".join(server.err)
+        server.process.returncode = 0  # seen; the fixture asks for 0
+
+
+def hammer(server: Server, lost: list[str], answered: list[int], stop: threading.Event) -> None:
+    """Ask over one keep-alive connection until the server ends it."""
+    try:
+        client = server.connect()
+    except OSError:
+        return
+    with client:
+        while not stop.is_set():
+            try:
+                client.socket.sendall(request("/"))
+            except OSError:
+                return  # the server had ended the connection, and said so before
+            try:
+                answer = client.read()
+            except OSError as problem:
+                lost.append(repr(problem))
+                return
+            if answer is None:
+                lost.append("closed without an answer")
+                return
+            answered.append(answer.status)
+            if answer.header("Connection") == "close":
+                return
+
+
+def test_no_request_is_lost_in_a_restart() -> None:
+    """Clients that keep their connections get an answer to all that they sent."""
+    lost: list[str] = []
+    answered: list[int] = []
+    stop = threading.Event()
+    for _ in range(3):
+        with started("whoami") as server:
+            clients = [threading.Thread(target=hammer, args=(server, lost, answered, stop)) for _ in range(12)]
+            for client in clients:
+                client.start()
+            before = len(answered)
+            wait_for(lambda before=before: len(answered) > before + 300)  # type: ignore[misc]
+            server.stop()
+            for client in clients:
+                client.join(PATIENCE)
+    assert lost == []
+    assert set(answered) == {200}
+
+
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
+def test_a_waiting_request_does_not_outlive_its_client(reset: bool) -> None:
+    """The connection is given up soon after the client is gone."""
+    with started("whoami") as server:
+        folder = Path(f"/proc/{server.process.pid}/fd")
+        before = len(list(folder.iterdir()))
+        client = server.connect()
+        client.send(request("/?wait=1h"))
+        wait_for(lambda: len(list(folder.iterdir())) > before)
+        if reset:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.reader.close()
+        client.socket.close()
+        wait_for(lambda: len(list(folder.iterdir())) == before, 5)
+
+
+@pytest.mark.parametrize("program", SERVERS)
+def test_a_taken_port_is_named(program: str) -> None:
+    """One line, and status 1."""
+    with socket.create_server(("", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = run(program, "--port", port)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        f"{program}: port {port} is taken by another process: choose another with --port"
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "http"],
+        ["--port", "70000"],
+        ["--port=-1"],
+        ["--port"],
+        ["--nonsense"],
+        ["stray"],
+        ["--verbose=perhaps"],
+        ["--grace-period", "soon"],
+        ["--max-body", "1.5"],
+        ["--cert", "a.crt", "--key", "a.key"],
+        ["--cacert", "ca.crt"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_command_line_gets_one_line(arguments: Sequence[str]) -> None:
+    """Status 2, and the line says what is wrong."""
+    ended = run("whoami", *arguments)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith("whoami: ")
+
+
+def test_a_bad_variable_gets_one_line() -> None:
+    """The line names the variable."""
+    ended = run("whoami", env={"WHOAMI_PORT_NUMBER": "eighty"})
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert "WHOAMI_PORT_NUMBER" in ended.stderr
+
+
+@pytest.mark.parametrize("flags", [["-name=a b"], ["--name", "a b"], ["-name", "a b"], ["--name=a b"]])
+def test_flags_take_one_dash_or_two(flags: list[str]) -> None:
+    """And an equals sign or a space."""
+    with started("whoami", *flags) as server:
+        assert server.get("/").body.startswith(b"Name: a b\nHostname: ")
+
+
+def test_the_port_comes_from_the_environment_unless_a_flag_says_it() -> None:
+    """The flag beats the variable."""
+    with started("whoami", env={"WHOAMI_PORT_NUMBER": "1"}) as server:
+        assert server.port != 1
+
+
+def test_healthcheck_follows_health() -> None:
+    """0 while healthy, 1 after, with one line; 1 where nothing listens."""
+    with started("whoami") as server, started("whereami") as kubia:
+        url = f"http://127.0.0.1:{server.port}/health"
+        assert run("whoami", "healthcheck", url).returncode == 0
+        server.get("/health", method="POST", body=b"500")
+        ended = run("whoami", "healthcheck", url)
+        assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+        assert run("whoami", "healthcheck", env={"WHOAMI_PORT_NUMBER": str(server.port)}).returncode == 1
+        assert run("whereami", "healthcheck", f"http://127.0.0.1:{kubia.port}/").returncode == 0
+    assert run("whereami", "healthcheck", f"http://127.0.0.1:{kubia.port}/").returncode == 1
+
+
+def test_both_protocols_on_one_port(whoami: Server) -> None:
+    """An IPv6 client is shown in brackets, an IPv4 client as plain IPv4."""
+    for family, address, shown in (
+        (socket.AF_INET, "127.0.0.1", b"127.0.0.1:"),
+        (socket.AF_INET6, "::1", b"[::1]:"),
+    ):
+        with socket.socket(family) as client:
+            client.connect((address, whoami.port))
+            client.sendall(request("/", "Connection: close"))
+            answer = b"".join(iter(lambda client=client: client.recv(65536), b""))  # type: ignore[misc]
+            assert b"RemoteAddr: " + shown + b"%d\n" % client.getsockname()[1] in answer
+
+
+def test_runs_without_uvloop() -> None:
+    """Where there is no uvloop, asyncio's own loop serves, and ends as well."""
+    code = "import sys, runpy; sys.modules['uvloop'] = None; runpy.run_module('whoami', run_name='__main__')"
+    server = Server([sys.executable, "-c", code, "--port", "0"], {})
+    try:
+        answers = [
+            server.get("/"),
+            server.get("/", method="POST", body=b"hello"),
+            server.get("/data?size=1&unit=MB"),
+        ]
+        assert [answer.status for answer in answers] == [200] * 3
+        assert len(answers[2].body) == 1 << 20
+        assert server.ask(request("/?wait=20ms"), half_close=True).status == 200
+        server.stop()
+    finally:
+        server.process.kill()
+
+
+def in_namespace(*words: str) -> list[str]:
+    """A command with namespaces of its own; fails the test where this machine allows none."""
+    command = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), *words]
+    return command
+
+
+def test_serves_as_process_1() -> None:
+    """As in a container: it takes signals, and leaves with status 0."""
+    command = in_namespace(
+        "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m", "whoami", "--port", "0"
+    )
+    server = Server(command, {})
+    try:
+        assert server.get("/").status == 200
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 0
+        assert any("stopped" in line for line in server.err)
+    finally:
+        server.process.kill()
+
+
+def test_a_new_address_is_in_the_next_answer() -> None:
+    """An address that is added while it runs shows without a restart."""
+    script = textwrap.dedent(
+        """
+        import fcntl, re, socket, struct, subprocess, sys, time, urllib.request
+        SIOCSIFADDR, SIOCSIFFLAGS, IFF_UP = 0x8916, 0x8914, 1
+        control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+        command = [sys.executable, "-m", "whoami", "--port", "0"]
+        server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        port = re.search(r":(\\d+)$", server.stderr.readline().strip())[1]
+        def ask():
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
+        assert "IP: 127.0.0.1\\n" in ask() and "10.99.88.77" not in ask()
+        address = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton("10.99.88.77"))
+        fcntl.ioctl(control, SIOCSIFADDR, address)
+        assert "IP: 10.99.88.77\\n" in ask(), "the next answer does not have it"
+        socket.sethostname("renamed")
+        deadline = time.monotonic() + 5
+        while "Hostname: renamed" not in ask():
+            assert time.monotonic() < deadline, "the host name stays"
+            time.sleep(0.05)
+        server.terminate()
+        sys.exit(server.wait())
+        """
+    )
+    command = in_namespace("--net", "--uts", sys.executable, "-c", script)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,57 @@
+"""What the README shows, run as it is typed."""
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from podkit.netlink import read_addresses
+from tests.server import started
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def console_examples() -> list[tuple[str, str]]:
+    """Commands and the output shown for each."""
+    examples: list[tuple[str, str]] = []
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL):
+        for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = example.partition("\n")
+            examples.append((command, output))
+    return examples
+
+
+def anonymous(text: str) -> str:
+    """The text without what differs from machine to machine."""
+    text = re.sub(r"(IP: .*\n)+", "IP: ...\n", text)
+    text = re.sub(r'"ip":\[[^]]*\]', '"ip":[]', text)
+    text = re.sub(r"127\.0\.0\.1:\d+|\[::1\]:\d+", "127.0.0.1:1", text)
+    text = re.sub(r"localhost:\d+", "localhost:1", text)
+    return re.sub(r"curl/[0-9.]+", "curl/8", text).replace(socket.gethostname(), "laptop")
+
+
+def test_examples_do_what_they_show() -> None:
+    """Each curl of the README prints what stands below it."""
+    examples = console_examples()
+    assert len(examples) >= 6
+    with started("whoami") as whoami, started("whereami") as whereami:
+        for command, shown in examples:
+            typed = command.replace(":8080", f":{whoami.port}").replace(":8081", f":{whereami.port}")
+            run = subprocess.run(typed, shell=True, capture_output=True, text=True, check=True, timeout=20)
+            ours = anonymous(run.stdout)
+            # Go's last line ends in CRLF CRLF: the terminal shows one empty line
+            assert ours.replace("\r\n", "\n") == anonymous(shown), command
+    assert read_addresses()
+
+
+@pytest.mark.parametrize("program", ["whoami", "whereami"])
+def test_flags_are_listed(program: str) -> None:
+    """Every flag of --help stands in the README."""
+    command = [sys.executable, "-m", program, "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    flags = set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))
+    assert flags
+    assert {flag for flag in flags if f"`{flag}`" not in README} == set()
