@@ -158,7 +158,7 @@ class WebSocket(web.WebSocketResponse):
 
     def __init__(self, max_message: int) -> None:
         # aiohttp refuses a message of the very limit
-        super().__init__(compress=False, max_msg_size=max_message + 1, decode_text=False)
+        super().__init__(autoclose=False, compress=False, max_msg_size=max_message + 1, decode_text=False)
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()

@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from podkit.message import Answer, Request, Upgrade, error
 from podkit.request_head import tokens
@@ -35,6 +35,10 @@ def echo(request: Request) -> Answer:
 
 
 async def _converse(websocket: web.WebSocketResponse) -> None:
-    async for message in websocket:
-        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            await websocket.send_frame(message.data, message.type)
+    while True:
+        message = await websocket.receive()
+        if message.type == WSMsgType.CLOSE:
+            await websocket.close(code=message.data or WSCloseCode.OK)
+        if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+            return
+        await websocket.send_frame(message.data, message.type)

@@ -1,0 +1,59 @@
+"""Who may import whom, and what we lean on in aiohttp."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from podkit import http1
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(path for folder in ("podkit", "whoami", "whereami") for path in (ROOT / folder).glob("*.py"))
+MAY_IMPORT_AIOHTTP = {"podkit/http1.py", "podkit/request_stream.py", "whoami/echo.py"}
+FORBIDDEN = {"podkit": {"whoami", "whereami"}, "whoami": {"whereami"}, "whereami": {"whoami"}}
+ENDPOINTS_MAY_NOT = {"podkit.http1", "podkit.listen", "podkit.request_stream", "podkit.wire"}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_keep_to_the_design(path: Path) -> None:
+    """Programs do not know each other, the shared part knows neither, aiohttp stays at the edge."""
+    name = str(path.relative_to(ROOT))
+    package, found = path.parent.name, imports(path)
+    tops = {module.partition(".")[0] for module in found}
+    assert not tops & FORBIDDEN[package]
+    allowed = {*sys.stdlib_module_names, "podkit", package}
+    if name in MAY_IMPORT_AIOHTTP:
+        allowed |= {"aiohttp", "multidict", "yarl"}
+    if name == "podkit/listen.py":
+        allowed.add("uvloop")
+    assert tops <= allowed
+    if package != "podkit" and path.stem not in ("cli", "__main__"):
+        assert not found & ENDPOINTS_MAY_NOT
+
+
+@pytest.mark.parametrize("name", http1.PRIVATE)
+def test_aiohttp_still_has_what_we_lean_on(name: str) -> None:
+    """The private attributes of its connection; another aiohttp may have others."""
+    slots = {slot for cls in web.RequestHandler.__mro__ for slot in getattr(cls, "__slots__", ())}
+    assert name in slots
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_command_line_reads_the_process(path: Path) -> None:
+    """Arguments and environment are passed in."""
+    if path.stem not in ("cli", "flags"):
+        assert "sys.argv" not in path.read_text()
+        assert "os.environ" not in path.read_text()
