@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
-import urllib.request
+from contextlib import suppress
 
 WHOAMI_PORT = os.environ.get("WHOAMI_PORT", "8080")
 WHEREAMI_PORT = os.environ.get("WHEREAMI_PORT", "8081")
@@ -24,29 +24,36 @@ Ctrl-C ends both.
 """
 
 
-def answers(port: str) -> bool:
-    """Whether something answers on the port."""
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).close()
-    except (urllib.error.URLError, OSError):
-        return False
-    return True
+def start(program: str, port: str) -> subprocess.Popen[str]:
+    """Start a server and pass its lines on; returns when it listens, or has ended."""
+    # a session of its own, so that Ctrl-C reaches it once, from here
+    command = [sys.executable, "-m", program, "--port", port]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    said = threading.Event()
+
+    def relay() -> None:
+        assert server.stderr is not None
+        for line in server.stderr:
+            print(line, end="", file=sys.stderr, flush=True)
+            if "listening on" in line:
+                said.set()
+        said.set()
+
+    threading.Thread(target=relay, daemon=True).start()
+    said.wait()
+    return server
 
 
 def main() -> int:
     """0 after Ctrl-C, 1 where a server did not start or ended by itself."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    programs = (("whoami", WHOAMI_PORT), ("whereami", WHEREAMI_PORT))
-    servers: list[subprocess.Popen[bytes]] = []
+    servers: list[subprocess.Popen[str]] = []
     status = 1
     try:
-        for program, port in programs:
-            # a session of their own, so that Ctrl-C reaches them once, from here
-            command = [sys.executable, "-m", program, "--port", port]
-            servers.append(subprocess.Popen(command, start_new_session=True))
-            while servers[-1].poll() is None and not answers(port):
-                time.sleep(0.05)
-            if servers[-1].poll() is not None:
+        for program, port in (("whoami", WHOAMI_PORT), ("whereami", WHEREAMI_PORT)):
+            servers.append(start(program, port))
+            with suppress(subprocess.TimeoutExpired):
+                servers[-1].wait(0.1)  # what could not listen ends now
                 print("choose other ports with: make run WHOAMI_PORT=9080 WHEREAMI_PORT=9081", file=sys.stderr)
                 return 1
         print(WELCOME, flush=True)
