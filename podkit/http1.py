@@ -309,7 +309,7 @@ class Connection(web.RequestHandler):
         """The request with its body. Raises BadRequest for one that is too large, too slow or malformed."""
         head, body = exchange.head, exchange.content
         assert isinstance(body, Body)
-        if expects_continue:
+        if expects_continue and head.length <= self.server.max_body:
             if body.total_bytes:
                 # the original never reads such a body, and says so in its answer
                 return Request(head, self.remote_addr, body_error="http: invalid Read on closed Body")

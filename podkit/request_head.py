@@ -8,6 +8,7 @@ from podkit.message import Head
 from podkit.target import parse_target
 
 MAX_HEAD: Final = (1 << 20) + 4096  # bytes of request line and headers, as the original's limit
+MAX_LINES: Final = 10_000  # of a head, since each line costs more than its bytes
 _CACHED_NAME: Final = 64  # longer header names are not worth remembering
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -83,6 +84,8 @@ def parse_head(block: bytes) -> Head:
     Raises BadRequest with the status that the original answers.
     """
     lines = block.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")
+    if len(lines) > MAX_LINES:
+        raise BadRequest(431, "too many header lines")
     method, raw_target, protocol = parse_request_line(lines[0])
     if _CONTROL.search(block.replace(b"\r\n", b"\n").removesuffix(b"\r")):
         raise BadRequest(400, "control character in the head")

@@ -1,8 +1,11 @@
 """``/data``: as many bytes as asked for, streamed or as an attachment with ranges."""
 
+import re
 import secrets
 from collections.abc import Iterator
-from email.utils import formatdate, parsedate_to_datetime
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import formatdate
 from time import time
 
 from podkit.message import PLAIN_TEXT, Head, Request, Response, error
@@ -14,6 +17,8 @@ _BLOCK = _PATTERN * (256 * 1024 // len(_PATTERN))  # a whole number of patterns,
 _SMALL = 16 * 1024  # answers up to this size are made in one piece
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 _DISPOSITION = (b"Content-Disposition", b"Attachment")
+_TAGS = re.compile(rb'(?:[ \t,]|(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")*')  # that come before what is none
+_DATE_FORMS = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 _BYTES = (b"Accept-Ranges", b"bytes")
 
 
@@ -171,15 +176,15 @@ def parse_ranges(text: bytes, size: int) -> list[tuple[int, int]]:
 def _preconditions(head: Head, modified: int) -> tuple[int, bool]:
     """The status that the conditional headers ask for, and whether a range may be served (RFC 9110, 13.2)."""
     reading = head.method in (b"GET", b"HEAD")
-    if b"If-Match" in head.headers and head.header(b"If-Match"):
-        if head.header(b"If-Match").strip() != b"*":  # the content has no entity tag
+    if head.header(b"If-Match"):
+        if not _names_any(head.header(b"If-Match")):
             return 412, False
     else:
         unmodified = _date(head.header(b"If-Unmodified-Since"))
         if unmodified is not None and modified > unmodified:
             return 412, False
     if head.header(b"If-None-Match"):
-        if b"*" in head.header(b"If-None-Match").split(b","):
+        if _names_any(head.header(b"If-None-Match")):
             return (304 if reading else 412), False
     elif reading:
         since = _date(head.header(b"If-Modified-Since"))
@@ -189,9 +194,14 @@ def _preconditions(head: Head, modified: int) -> tuple[int, bool]:
     return 200, not condition or _date(condition) == modified
 
 
+def _names_any(tags: bytes) -> bool:
+    """Whether a list of entity tags holds ``*``; the content has no tag, so no other can match."""
+    return _TAGS.sub(b"", tags, count=1).startswith(b"*")
+
+
 def _date(text: bytes) -> int | None:
-    """Seconds of an HTTP date, or None."""
-    try:
-        return int(parsedate_to_datetime(text.decode("ascii")).timestamp()) if text else None
-    except (ValueError, TypeError, OverflowError):
-        return None
+    """Seconds of an HTTP date in one of RFC 9110's three forms, or None."""
+    for form in _DATE_FORMS if text else ():
+        with suppress(ValueError):
+            return int(datetime.strptime(text.decode("latin-1"), form).replace(tzinfo=UTC).timestamp())
+    return None

@@ -106,8 +106,10 @@ def _render_chunks(request: Request) -> bytes:
 
 
 def _render_trailers(trailers: Headers, announced: tuple[bytes, ...]) -> bytes:
-    found = {name: values for name, values in trailers.items() if name in announced or not announced}
-    return b"".join([b"%s: %s\r\n" % (name, value) for name, vs in sorted(found.items()) for value in vs])
+    """All trailers, if the request announced any: Go's quirk."""
+    if not announced:
+        return b""
+    return b"".join([b"%s: %s\r\n" % (name, value) for name, vs in sorted(trailers.items()) for value in vs])
 
 
 def _without_zone(host: bytes) -> bytes:
