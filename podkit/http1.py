@@ -12,21 +12,30 @@ import fcntl
 import struct
 import termios
 import time
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import EMPTY_PAYLOAD, HttpVersion, StreamReader, web
-from aiohttp.http import RawRequestMessage
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
+from aiohttp import EMPTY_PAYLOAD, web
 
+from podkit.exchange import Exchange, Reply, WebSocket
 from podkit.log import AccessLog, say
 from podkit.message import Answer, Head, Request, Response, Upgrade, error
 from podkit.request_head import BadRequest, parse_head, tokens
-from podkit.request_stream import Body, Message, RequestStream
+from podkit.request_stream import Body, RequestStream
 from podkit.routes import FindRoute
-from podkit.wire import Clock, render_head
+from podkit.wire import Clock, render_address, render_head
 
-PRIVATE: Final = ("_parser", "_waiter", "_messages", "_paused", "_force_close", "_next_keepalive_close_time")
+PRIVATE: Final = (
+    "_buffer_paused",
+    "_force_close",
+    "_loop",
+    "_messages",
+    "_next_keepalive_close_time",
+    "_parser",
+    "_paused",
+    "_reading_paused",
+    "_request_handler",
+    "_waiter",
+)
 
 HEADER_TIMEOUT: Final = 10.0  # seconds for a head, from its first byte
 IDLE_TIMEOUT: Final = 75.0  # seconds between requests
@@ -37,8 +46,6 @@ QUIET: Final = 0.3  # seconds without a request before a draining server closes 
 SHORT_WAY: Final = 1 << 16  # bytes of pipelined answers at once
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
-_ROOT: Final = URL("/")
-_REFUSED: Final = Head(b"-", b"/", b"", b"-", b"", (1, 1), {}, True, 0, (), False)
 
 
 class Server(web.Server):
@@ -79,92 +86,6 @@ class Server(web.Server):
         for goodbye in goodbyes:
             goodbye.cancel()
         await self.shutdown(0.05)  # aiohttp takes 0 for no limit
-
-
-class Exchange(web.BaseRequest):
-    """One request as aiohttp sees it, with the head as we read it, or the reason why it is refused."""
-
-    ATTRS = web.BaseRequest.ATTRS | frozenset(("head", "refusal"))
-
-    def __init__(
-        self, message: Message, payload: StreamReader, protocol: "Connection", writer: Any, task: Any
-    ) -> None:
-        self.refusal = message if isinstance(message, BadRequest) else None
-        self.head = message if isinstance(message, Head) else _REFUSED
-        super().__init__(_raw_message(self.head), payload, protocol, writer, task, protocol._loop)
-
-
-def _raw_message(head: Head) -> RawRequestMessage:
-    pairs = [(name, value) for name, values in head.headers.items() for value in values]
-    pairs.append((b"Host", head.host))
-    headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
-    return RawRequestMessage(
-        head.method.decode("latin-1"),
-        "/",
-        HttpVersion(*head.version),
-        CIMultiDictProxy(headers),
-        tuple(pairs),
-        head.close,
-        None,
-        head.upgrade,
-        head.length < 0,
-        _ROOT,
-    )
-
-
-class Reply(web.StreamResponse):
-    """One of our responses on its way out through aiohttp's writer."""
-
-    def __init__(self, exchange: Exchange, response: Response, close: bool) -> None:
-        super().__init__(status=response.status)
-        self._exchange = exchange
-        self._response = response
-        self.close = close
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the connection takes another request."""
-        return not self.close
-
-    async def prepare(self, request: web.BaseRequest) -> Any:
-        """Write the head, and the body with it if it is at hand."""
-        head, response, writer = self._exchange.head, self._response, request.writer
-        connection = self._exchange.protocol
-        assert isinstance(connection, Connection)
-        connection.responding = True
-        self.close = self.close or connection.is_last
-        start = render_head(head, response, self.close, connection.server.clock.date_line())
-        if isinstance(response.body, bytes):
-            await writer.write(start if head.method == b"HEAD" else start + response.body)
-            return
-        await writer.write(start)
-        if head.method != b"HEAD":
-            for block in response.body:
-                await writer.write(block)
-                await asyncio.sleep(0)  # a fast reader must not keep the loop from the others
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """The response is complete."""
-        connection = self._exchange.protocol
-        assert isinstance(connection, Connection)
-        await self._exchange.writer.drain()
-        connection.responding = False
-        if (self.close and not self._exchange.content.is_eof()) or self._exchange.refusal:
-            connection.linger()
-
-
-class WebSocket(web.WebSocketResponse):
-    """aiohttp's WebSocket, with the original's handshake and texts left as the bytes they came as."""
-
-    def __init__(self, max_message: int) -> None:
-        # aiohttp refuses a message of the very limit
-        super().__init__(autoclose=False, compress=False, max_msg_size=max_message + 1, decode_text=False)
-
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        self.headers["Connection"] = "Upgrade"
-        for name in ("Server", "Content-Type", "Date"):
-            self.headers.pop(name, None)
 
 
 class Connection(web.RequestHandler):
@@ -250,7 +171,7 @@ class Connection(web.RequestHandler):
                 head = parse_head(data[position:end])
             except BadRequest:
                 break
-            if head.length or head.upgrade or data[position:end].find(b"\n\n") >= 0:
+            if head.length or head.upgrade or b"Expect" in head.headers:
                 break
             request = Request(head, self.remote_addr)
             try:
@@ -417,13 +338,3 @@ class Connection(web.RequestHandler):
         """The client may be gone for good: an answer that has not begun by now is not waited for."""
         if self.transport is not None and not self.responding:
             self.transport.abort()
-
-
-def render_address(peer: Any) -> str:
-    """A socket's peer as ``address:port``; IPv6 in brackets, an IPv4 client of an IPv6 socket as IPv4."""
-    if not isinstance(peer, tuple):
-        return ""
-    host, port = str(peer[0]), peer[1]
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from podkit.http1 import Server, render_address
+from podkit.http1 import Server
 from podkit.log import say
 from podkit.pod import Pod
+from podkit.wire import render_address
 
 _BACKLOG = 1024
 

@@ -4,6 +4,7 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
 from podkit.message import Head, Response
 
@@ -68,3 +69,13 @@ def render_head(head: Head, response: Response, close: bool, date_line: bytes) -
         date_line,
         length,
     )
+
+
+def render_address(peer: Any) -> str:
+    """A socket's peer as ``address:port``; IPv6 in brackets, an IPv4 client of an IPv6 socket as IPv4."""
+    if not isinstance(peer, tuple):
+        return ""
+    host, port = str(peer[0]), peer[1]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

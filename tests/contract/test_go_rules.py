@@ -134,6 +134,7 @@ def test_a_thousand_header_lines_and_a_megabyte(whoami: Server) -> None:
         (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 400),
         (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /bench HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\n\r\n", 417),
         (b"POST / HTTP/1.1\r\nHost: a\r\nExpect: a-miracle\r\nContent-Length: 1\r\n\r\nx", 417),
     ],
 )
