@@ -12,6 +12,7 @@ import fcntl
 import struct
 import termios
 import time
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import EMPTY_PAYLOAD, web
@@ -184,10 +185,9 @@ class Connection(web.RequestHandler):
                 break
             position = end + 4
             close = self._closes(head, response) or (server.draining and position == len(data))
-            out.append(render_head(head, response, close, server.clock.date_line()))
-            if head.method != b"HEAD":
-                out.append(response.body)
-            size += len(out[0]) + len(response.body)
+            start = render_head(head, response, close, server.clock.date_line())
+            out.append(start if head.method == b"HEAD" else start + response.body)
+            size += len(out[-1])
             if server.access_log is not None:
                 server.access_log.write(request, response, self._last_seen, self._loop.time())
         if out and transport is not None:
@@ -217,7 +217,7 @@ class Connection(web.RequestHandler):
                 request = await self._read_body(exchange, bool(expect))
             answer: Answer = route.endpoint(request)
             if isinstance(answer, Upgrade):
-                return await self._upgrade(exchange, answer)
+                return await self._upgrade(exchange, answer, request, start)
             response = answer if isinstance(answer, Response) else await answer
         except BadRequest as problem:
             return self._refuse(exchange, problem)
@@ -249,15 +249,20 @@ class Connection(web.RequestHandler):
             raise body.error
         return Request(head, self.remote_addr, b"".join(blocks), str(body.error or ""), body.trailers)
 
-    async def _upgrade(self, exchange: Exchange, answer: Upgrade) -> web.StreamResponse:
+    async def _upgrade(
+        self, exchange: Exchange, answer: Upgrade, request: Request, start: float
+    ) -> web.StreamResponse:
         websocket = WebSocket(answer.max_message)
         self.server.websockets.add(websocket)
         try:
-            await websocket.prepare(exchange)
-            await answer.converse(websocket)
-            await websocket.close()
+            with suppress(ConnectionError):  # the client may go at any time
+                await websocket.prepare(exchange)
+                await answer.converse(websocket)
+                await websocket.close()
         finally:
             self.server.websockets.discard(websocket)
+            if self.server.access_log is not None:
+                self.server.access_log.write(request, Response(101), start, self._loop.time())
         return websocket
 
     def _refuse(self, exchange: Exchange, problem: BadRequest) -> Reply:

@@ -83,11 +83,12 @@ def parse_head(block: bytes) -> Head:
 
     Raises BadRequest with the status that the original answers.
     """
-    lines = block.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n")
+    text = block.replace(b"\r\n", b"\n").removesuffix(b"\r")
+    lines = text.split(b"\n")
     if len(lines) > MAX_LINES:
         raise BadRequest(431, "too many header lines")
     method, raw_target, protocol = parse_request_line(lines[0])
-    if _CONTROL.search(block.replace(b"\r\n", b"\n").removesuffix(b"\r")):
+    if _CONTROL.search(text):
         raise BadRequest(400, "control character in the head")
     try:
         target = parse_target(method, raw_target)

@@ -1,12 +1,15 @@
 """The route table: from a request's path to its endpoint, by the rules of Go's ``ServeMux``."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from html import escape
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from podkit.message import Endpoint, Head, Response, error
 from podkit.target import clean_path, unescape
+
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
 
 class Route(NamedTuple):
@@ -59,7 +62,7 @@ class Routes:
 
 def _redirect(head: Head) -> Response:
     location = clean_path(head.path) + (b"?" + head.query if head.query else b"")
-    location = b"".join(b"%%%02x" % byte if byte >= 0x80 else bytes((byte,)) for byte in location)
+    location = _NOT_ASCII.sub(lambda match: b"%%%02x" % ord(match[0]), location)
     fields: tuple[tuple[bytes, bytes], ...] = ((b"Location", location),)
     body = b""
     if head.method in (b"GET", b"HEAD"):

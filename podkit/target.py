@@ -3,6 +3,8 @@
 import re
 from typing import Final, NamedTuple
 
+from podkit.scalars import parse_bool
+
 _SCHEME: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):")
 _BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -109,3 +111,11 @@ def parse_query(query: bytes) -> dict[str, str]:
             continue
         values.setdefault(key, text)
     return values
+
+
+def is_on(query: dict[str, str], name: str) -> bool:
+    """Whether a query's value is a boolean word that says yes."""
+    try:
+        return parse_bool(query.get(name, ""))
+    except ValueError:
+        return False

@@ -35,11 +35,9 @@ class Clock:
 
 
 @lru_cache(maxsize=256)
-def _fields(status: int, at_least_11: bool, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+def _status_line(status: int, at_least_11: bool) -> bytes:
     reason = REASONS.get(status, f"status code {status}")
-    lines = [b"HTTP/1.%d %d %s\r\n" % (at_least_11, status, reason.encode())]
-    lines += [b"%s: %s\r\n" % header for header in headers]
-    return b"".join(lines)
+    return b"HTTP/1.%d %d %s\r\n" % (at_least_11, status, reason.encode())
 
 
 def body_length(head: Head, response: Response) -> int | None:
@@ -62,13 +60,12 @@ def render_head(head: Head, response: Response, close: bool, date_line: bytes) -
     elif not at_least_11 and not any(header[0] == b"Connection" for header in headers):
         headers += ((b"Connection", b"keep-alive"),)
     length = body_length(head, response)
+    # headers may hold what a client sent (Location), so only the status line is worth remembering
+    fields = b"".join([b"%s: %s\r\n" % header for header in headers])
+    start = _status_line(response.status, at_least_11)
     if length is None:
-        return b"%s%s\r\n" % (_fields(response.status, at_least_11, headers), date_line)
-    return b"%s%sContent-Length: %d\r\n\r\n" % (
-        _fields(response.status, at_least_11, headers),
-        date_line,
-        length,
-    )
+        return b"%s%s%s\r\n" % (start, fields, date_line)
+    return b"%s%s%sContent-Length: %d\r\n\r\n" % (start, fields, date_line, length)
 
 
 def render_address(peer: Any) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 from podkit.message import Request, Response
 from podkit.pod import Pod
-from podkit.scalars import parse_bool
-from podkit.target import parse_query
+from podkit.target import is_on, parse_query
 from whoami.config import Config
 
 _JSON = (b"Content-Type", b"application/json")
@@ -21,15 +20,10 @@ def api(config: Config, pod: Pod, request: Request) -> Response:
     pod.refresh()
     head = request.head
     environ: dict[str, str] = {}
-    if head.query and config.environ:
-        try:
-            shown = parse_bool(parse_query(head.query).get("env", ""))
-        except ValueError:
-            shown = False
-        if shown:
-            for entry in sorted(config.environ, key=lambda entry: entry.partition(b"=")[0]):
-                name, _, value = entry.partition(b"=")
-                environ[_text(name)] = _text(value)
+    if head.query and is_on(parse_query(head.query), "env"):
+        for entry in sorted(config.environ, key=lambda entry: entry.partition(b"=")[0]):
+            name, _, value = entry.partition(b"=")
+            environ[_text(name)] = _text(value)
     headers = {_text(name): [_text(value) for value in values] for name, values in sorted(head.headers.items())}
     document = {
         "hostname": pod.hostname,

@@ -9,8 +9,8 @@ from email.utils import formatdate
 from time import time
 
 from podkit.message import PLAIN_TEXT, Head, Request, Response, error
-from podkit.scalars import parse_bool, parse_int, wrap_int64
-from podkit.target import parse_query
+from podkit.scalars import parse_int, wrap_int64
+from podkit.target import is_on, parse_query
 
 _PATTERN = b"-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BLOCK = _PATTERN * (256 * 1024 // len(_PATTERN))  # a whole number of patterns, for streaming
@@ -30,11 +30,7 @@ def data(request: Request) -> Response:
     except ValueError:
         size = 1
     size = wrap_int64(size * _UNITS.get(query.get("unit", "").lower(), 1))
-    try:
-        attachment = parse_bool(query.get("attachment", ""))
-    except ValueError:
-        attachment = False
-    if attachment:
+    if is_on(query, "attachment"):
         return _attachment(request.head, size - 1)  # the original's attachments are a byte shorter
     if size < 2:
         return Response()

@@ -7,12 +7,12 @@ from functools import lru_cache
 
 from podkit.message import PLAIN_TEXT, Headers, Request, Response
 from podkit.pod import Pod
-from podkit.scalars import parse_bool, parse_duration
-from podkit.target import parse_query
+from podkit.scalars import parse_duration
+from podkit.target import is_on, parse_query
 from whoami.config import Config
 
 _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each as a chunk
-_OWN_LINES = frozenset((b"User-Agent", b"Content-Length"))
+_OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer"))
 _SENDS_LENGTH = frozenset((b"POST", b"PUT", b"PATCH"))
 # bytes that make Go's content sniffing call the first 512 bytes of a text binary
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
@@ -21,36 +21,35 @@ _BINARY_TYPE = (b"Content-Type", b"application/octet-stream")
 
 
 def root(config: Config, pod: Pod, request: Request) -> Response | Awaitable[Response]:
-    """Answer at once, or with ``?wait=`` after that time."""
+    """Answer at once, or with ``?wait=`` after that time; with the environment for ``?env=true``."""
+    if not request.head.query:
+        return _answer(config, pod, request, ())
     query = parse_query(request.head.query)
-    if query.get("wait"):
-        try:
-            delay = parse_duration(query["wait"])
-        except ValueError:
-            delay = 0.0
-        if delay > 0:
-            return _later(delay, config, pod, request)
-    return _answer(config, pod, request)
+    environ = config.environ if is_on(query, "env") else ()
+    try:
+        delay = parse_duration(query.get("wait", ""))
+    except ValueError:
+        delay = 0.0
+    if delay > 0:
+        return _later(delay, config, pod, request, environ)
+    return _answer(config, pod, request, environ)
 
 
-async def _later(delay: float, config: Config, pod: Pod, request: Request) -> Response:
+async def _later(
+    delay: float, config: Config, pod: Pod, request: Request, environ: tuple[bytes, ...]
+) -> Response:
     await asyncio.sleep(delay)
-    return _answer(config, pod, request)
+    return _answer(config, pod, request, environ)
 
 
-def _answer(config: Config, pod: Pod, request: Request) -> Response:
+def _answer(config: Config, pod: Pod, request: Request, environ: tuple[bytes, ...]) -> Response:
     body = b"%sRemoteAddr: %s\n%s" % (
         render_pod(config, pod),
         request.remote_addr.encode(),
         render_request(request),
     )
-    if request.head.query and not request.body_error and config.environ:
-        try:
-            shown = parse_bool(parse_query(request.head.query).get("env", ""))
-        except ValueError:
-            shown = False
-        if shown:
-            body += b"".join([entry + b"\n" for entry in config.environ])
+    if environ and not request.body_error:
+        body += b"".join([entry + b"\n" for entry in environ])
     binary = _BINARY.search(body, 0, _SNIFFED)
     return Response(headers=(_BINARY_TYPE if binary else PLAIN_TEXT,), body=body)
 
@@ -87,7 +86,7 @@ def render_request(request: Request) -> bytes:
     elif head.length or head.method in _SENDS_LENGTH:
         lines.append(b"Content-Length: %d\r\n" % head.length)
     for name, values in sorted(headers.items()):
-        if name not in _OWN_LINES and name != b"Trailer":
+        if name not in _OWN_LINES:
             lines += [b"%s: %s\r\n" % (name, value) for value in values]
     lines.append(b"\r\n")
     lines.append(_render_chunks(request) if head.length < 0 else request.body)

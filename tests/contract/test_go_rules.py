@@ -53,6 +53,7 @@ def test_targets_are_written_as_go_writes_them(whoami: Server, target: str, show
         ("/..", "/"),
         ("/a/b/../../c?x=1", "/c?x=1"),
         ("//a%20b", "/a%20b"),
+        ("//a?é", "/a?%c3%a9"),
     ],
 )
 def test_paths_that_are_not_clean_redirect(whoami: Server, target: str, location: str) -> None:

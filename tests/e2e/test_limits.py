@@ -103,6 +103,27 @@ def test_a_client_that_reads_nothing_can_not_fill_the_memory() -> None:
         assert server.get("/bench").body == b"1"
 
 
+def test_long_redirects_are_not_remembered() -> None:
+    """A client's paths are no reason to grow, however many it asks for."""
+    with started("whoami") as server:
+        for number in range(20):
+            server.get(f"//{number}{'a' * 1_000_000}")
+        before = resident(server)
+        for number in range(20, 120):
+            assert server.get(f"//{number}{'a' * 1_000_000}").status == 307
+        assert resident(server) - before < 64 << 20
+
+
+def test_verbose_logs_a_websocket() -> None:
+    """When it ends, also where the client just goes."""
+    handshake = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+    with started("whoami", "--verbose") as server:
+        with server.connect() as client:
+            client.send(request("/echo", *handshake, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+            assert client.read() is not None
+        wait_for(lambda: any('"GET /echo HTTP/1.1" 101' in line for line in server.err))
+
+
 def test_verbose_logs_each_request_once() -> None:
     """Client, request line, status and duration; control characters can't forge a line."""
     with started("whoami", "--verbose") as server:
