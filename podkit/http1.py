@@ -92,7 +92,16 @@ class Server(web.Server):
 class Connection(web.RequestHandler):
     """A client's connection."""
 
-    __slots__ = ("_ended", "_header_timer", "_last_seen", "_stream", "remote_addr", "responding", "server")
+    __slots__ = (
+        "_ended",
+        "_header_timer",
+        "_last_seen",
+        "_stream",
+        "peer_subjects",
+        "remote_addr",
+        "responding",
+        "server",
+    )
 
     def __init__(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
@@ -105,6 +114,7 @@ class Connection(web.RequestHandler):
         )
         self.server = server
         self.remote_addr = ""
+        self.peer_subjects: tuple[str, ...] = ()
         self.responding = False
         self._ended = False  # the client sends no more
         self._header_timer: asyncio.TimerHandle | None = None
@@ -118,6 +128,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self.remote_addr = render_address(transport.get_extra_info("peername"))
+        self.peer_subjects = transport.get_extra_info("peer_subjects", ())
         self._last_seen = self._loop.time()
         super().connection_made(transport)
 
@@ -174,7 +185,7 @@ class Connection(web.RequestHandler):
                 break
             if head.length or head.upgrade or b"Expect" in head.headers:
                 break
-            request = Request(head, self.remote_addr)
+            request = Request(head, self.remote_addr, peer_subjects=self.peer_subjects)
             try:
                 response = server.find_route(head).endpoint(request)
             except Exception:  # the long way meets it again, and answers 500
@@ -207,7 +218,7 @@ class Connection(web.RequestHandler):
         if exchange.refusal is not None:
             return self._refuse(exchange, exchange.refusal)
         head = exchange.head
-        request = Request(head, self.remote_addr)
+        request = Request(head, self.remote_addr, peer_subjects=self.peer_subjects)
         try:
             expect = tokens(head.headers.get(b"Expect"))
             if head.version >= (1, 1) and expect not in ([], [b""], [b"100-continue"]):
@@ -233,7 +244,8 @@ class Connection(web.RequestHandler):
         if expects_continue and head.length <= self.server.max_body:
             if body.total_bytes:
                 # the original never reads such a body, and says so in its answer
-                return Request(head, self.remote_addr, body_error="http: invalid Read on closed Body")
+                error_text = "http: invalid Read on closed Body"
+                return Request(head, self.remote_addr, body_error=error_text, peer_subjects=self.peer_subjects)
             await exchange.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         blocks, size = [], 0
         while not body.at_eof() and max(size, head.length) <= self.server.max_body:
@@ -247,7 +259,8 @@ class Connection(web.RequestHandler):
             raise BadRequest(413, f"the body is larger than {self.server.max_body} bytes")
         if isinstance(body.error, BadRequest):
             raise body.error
-        return Request(head, self.remote_addr, b"".join(blocks), str(body.error or ""), body.trailers)
+        whole, problem = b"".join(blocks), str(body.error or "")
+        return Request(head, self.remote_addr, whole, problem, body.trailers, self.peer_subjects)
 
     async def _upgrade(
         self, exchange: Exchange, answer: Upgrade, request: Request, start: float
