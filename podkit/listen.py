@@ -96,9 +96,11 @@ async def serve(
         await stopping.wait()
         await asyncio.sleep(0)  # connections that the kernel has accepted already
         acceptor.close()
+        server.draining = True
+        began = loop.time()
         if secured:
-            await secured.settle()
-        await server.drain(grace_period)
+            await secured.settle(grace_period)
+        await server.drain(max(0.0, grace_period - (loop.time() - began)))
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(acceptor.wait_closed(), 1)
     say(f"{program}: stopped")

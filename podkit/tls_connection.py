@@ -35,9 +35,11 @@ class TlsListener:
     def __call__(self) -> "TlsConnection":
         return TlsConnection(self)
 
-    async def settle(self) -> None:
-        """Wait for the handshakes under way, but for no client that has fallen silent."""
-        while self.handshakes:
+    async def settle(self, grace_period: float) -> None:
+        """Wait for the handshakes under way, for at most `grace_period` seconds, and for no silent client."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_period
+        while self.handshakes and loop.time() < deadline:
             for connection in tuple(self.handshakes):
                 connection.abort_if_quiet()
             await asyncio.sleep(0.02)
