@@ -19,7 +19,8 @@ LINGER: Final = 1.0  # seconds to read on after a refusal, so that the client ge
 QUIET: Final = 0.3  # seconds without a byte before a draining server gives up on a handshake
 
 _RECORD: Final = 16 * 1024  # bytes; the most that TLS decrypts at once
-_BLOCK: Final = 64 * 1024  # bytes to encrypt, or to pass on, at once
+_BLOCK: Final = 64 * 1024  # bytes to encrypt at once
+_ENCRYPTED: Final = _BLOCK + 1024  # bytes that they become, at most
 _PLAIN_HTTP: Final = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
 _PLAIN_ANSWER: Final = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
@@ -183,8 +184,11 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
 
     def _flush(self) -> None:
         """Pass on what OpenSSL has to send."""
-        with suppress(SSL.WantReadError):
-            while data := self._tls.bio_read(2 * _BLOCK):
+        size = _ENCRYPTED
+        with suppress(SSL.WantReadError):  # there is nothing more
+            while size == _ENCRYPTED:
+                data = self._tls.bio_read(_ENCRYPTED)
+                size = len(data)
                 self._below.write(data)
 
     def can_write_eof(self) -> bool:
