@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -65,7 +66,8 @@ class Certificates:
         for path in filter(None, (self._cert, self._key, self._client_ca)):
             try:
                 found = os.stat(path)
-                looks.append((found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size))
+                if stat.S_ISREG(found.st_mode):  # a pipe can be read once only
+                    looks.append((found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size))
             except OSError:
                 looks.append(())
         return looks
@@ -74,7 +76,7 @@ class Certificates:
         leaf, *chain = _read_chain("certificate", self._cert)
         key = _read_key(self._key)
         if leaf.public_key() != key.public_key():
-            raise TlsError(f"the key {self._key} is not of the certificate {self._cert}")
+            raise TlsError(f"the key {self._key} does not belong to the certificate {self._cert}")
         _check_time(leaf, self._cert)
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -88,8 +90,8 @@ class Certificates:
             for certificate in chain:
                 context.add_extra_chain_cert(certificate)
             context.use_privatekey(key)
-        except (SSL.Error, TypeError) as problem:
-            raise TlsError(f"the certificate {self._cert} can't be used for TLS: {problem}") from None
+        except (SSL.Error, TypeError):  # such as a key that is too short, or of a kind that TLS does not know
+            raise TlsError(f"the certificate {self._cert} and its key can't be used for TLS") from None
         context.set_alpn_select_callback(self._choose_protocol)
         self._ask_for_client(context)
         return context
@@ -149,8 +151,8 @@ def _read_chain(what: str, path: str) -> list[x509.Certificate]:
         raise TlsError(f"the {what} {path}: no certificate in PEM in this file")
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError as problem:
-        raise TlsError(f"the {what} {path}: no certificate can be read: {problem}") from None
+    except ValueError:
+        raise TlsError(f"the {what} {path} can't be read: it is not PEM, or not whole") from None
 
 
 def _read_key(path: str) -> Any:
@@ -161,8 +163,8 @@ def _read_key(path: str) -> Any:
         raise TlsError(f"the key {path} is encrypted: give one without a passphrase")
     try:
         return load_pem_private_key(found[0], None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as problem:
-        raise TlsError(f"the key {path} can't be read: {problem}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise TlsError(f"the key {path} can't be read: it is not whole, or of an unknown kind") from None
 
 
 def _check_time(leaf: x509.Certificate, path: str) -> None:

@@ -153,6 +153,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             try:
                 data = self._tls.recv(_RECORD)
             except SSL.WantReadError:
+                self._flush()  # a warning that answers a renegotiation must not pile up
                 break
             except SSL.ZeroReturnError:
                 self._end()

@@ -440,7 +440,7 @@ def test_a_broken_pair_leaves_the_old_one_in_use(tmp_path: Path) -> None:
         (tmp_path / "tls.crt").write_bytes(renewed.pem)
         wait_for(lambda: shown_certificate(server) == SERVER.pem and "stays in use" in "".join(server.err))
         assert sum("stays in use" in line for line in server.err) == 1
-        assert f"the key {tmp_path}/tls.key is not of the certificate" in "".join(server.err)
+        assert f"the key {tmp_path}/tls.key does not belong to the certificate" in "".join(server.err)
         (tmp_path / "tls.key").write_bytes(renewed.key_pem)
         wait_for(lambda: shown_certificate(server) == renewed.pem)
 
@@ -457,11 +457,11 @@ BAD_FILES = {
     "an empty certificate": ({"tls.crt": b""}, "no certificate in PEM"),
     "an empty key": ({"tls.key": b""}, "no private key in PEM"),
     "empty authorities": ({"ca.crt": b"\n"}, "no certificate in PEM"),
-    "a key for a certificate": ({"tls.crt": SERVER.key_pem}, "no certificate can be read"),
+    "a key for a certificate": ({"tls.crt": SERVER.key_pem}, "it is not PEM, or not whole"),
     "a certificate for a key": ({"tls.key": SERVER.pem}, "no private key in PEM"),
-    "a broken certificate": ({"tls.crt": SERVER.pem.replace(b"M", b"?")}, "no certificate can be read"),
-    "a broken key": ({"tls.key": SERVER.key_pem.replace(b"M", b"A")}, "can't be read"),
-    "another's key": ({"tls.key": ROOT.key_pem}, "is not of the certificate"),
+    "a broken certificate": ({"tls.crt": SERVER.pem.replace(b"M", b"?")}, "it is not PEM, or not whole"),
+    "a broken key": ({"tls.key": SERVER.key_pem.replace(b"M", b"A")}, "it is not whole"),
+    "another's key": ({"tls.key": ROOT.key_pem}, "does not belong to the certificate"),
     "an encrypted key": ({"tls.key": ENCRYPTED}, "is encrypted"),
     "expired": (issue("old", begin=NOW - 2 * DAY, end=NOW - DAY), "expired at"),
     "not yet valid": (issue("new", begin=NOW + DAY / 2), "is not valid before"),
