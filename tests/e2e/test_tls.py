@@ -168,6 +168,13 @@ def test_mutual_tls_refuses(mutual: Server, identity: Identity | None, alert: st
     assert ask(mutual, request("/"), client_context(PINNED)).status == 200
 
 
+@pytest.mark.parametrize("identity", [identity for identity, _ in REFUSED.values()], ids=REFUSED)
+def test_mutual_tls_refuses_over_tls_12(mutual: Server, identity: Identity | None) -> None:
+    """Before the handshake is done."""
+    with pytest.raises(ssl.SSLError, match="ALERT"):
+        connect(mutual, client_context(identity, ssl.TLSVersion.TLSv1_2))
+
+
 @pytest.mark.filterwarnings("ignore:.*TLSv1_1 is deprecated")
 def test_old_versions_are_refused(secure: Server) -> None:
     """TLS 1.1 gets the alert for it."""
