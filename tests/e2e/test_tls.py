@@ -279,6 +279,7 @@ def test_http2_is_drained(tmp_path: Path) -> None:
             wait_for(lambda: any("/bench" in line for line in server.err))
             server.process.terminate()
             assert client.communicate()[0] == "200 200 "
+            server.process.wait(PATIENCE)
 
 
 def test_the_end_is_said(secure: Server) -> None:
