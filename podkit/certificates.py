@@ -3,7 +3,6 @@
 import os
 import stat
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 from cryptography import x509
@@ -15,6 +14,7 @@ from podkit.log import say
 from podkit.pem import check_time, read_chain, read_key
 from podkit.tls import TlsError
 
+_PROTOCOLS: Final = (b"h2", b"http/1.1")  # to offer by ALPN, the best first
 _RECHECK: Final = 1.0  # seconds between two looks at the files, at least
 _ANY_USE: Final = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 # what Go offers for TLS 1.2; clients choose by their order, and keys of 1024 bits are theirs to risk
@@ -25,14 +25,11 @@ _INVALID_PURPOSE: Final = 26  # X509_V_ERR_INVALID_PURPOSE
 class Certificates:
     """A certificate with its key, and the authorities whose clients alone are let in, if any.
 
-    `alpn` names the protocols to offer, the best first. Raises TlsError where a file can't be used.
+    Raises TlsError where a file can't be used.
     """
 
-    def __init__(
-        self, cert: str, key: str, client_ca: str = "", alpn: Sequence[bytes] = (b"http/1.1",)
-    ) -> None:
+    def __init__(self, cert: str, key: str, client_ca: str = "") -> None:
         self._cert, self._key, self._client_ca = cert, key, client_ca
-        self.alpn = alpn
         self._seen = self._look()
         self._checked = time.monotonic()
         self._context = self._build()
@@ -108,7 +105,7 @@ class Certificates:
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
 
     def _choose_protocol(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
-        for protocol in self.alpn:
+        for protocol in _PROTOCOLS:
             if protocol in offered:
                 return protocol
         return SSL.NO_OVERLAPPING_PROTOCOLS

@@ -249,7 +249,7 @@ def test_a_handshake_byte_by_byte(secure: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "chosen"), [(("h2", "http/1.1"), "http/1.1"), (("http/1.0",), None), ((), None)]
+    ("offered", "chosen"), [(("http/1.1",), "http/1.1"), (("http/1.0",), None), ((), None)]
 )
 def test_protocols_are_agreed_on(secure: Server, offered: tuple[str, ...], chosen: str | None) -> None:
     """A client that offers none of ours is served all the same."""
@@ -260,6 +260,33 @@ def test_protocols_are_agreed_on(secure: Server, offered: tuple[str, ...], chose
         answer = client.read()
         assert answer is not None
         assert answer.body == b"1"
+
+
+@pytest.mark.parametrize("program", ["whoami", "whereami"])
+def test_curl_speaks_http2(tmp_path: Path, program: str) -> None:
+    """The protocol is agreed on within the handshake, and a client's certificate is shown over it too."""
+    with started(program, *ROOT.write(tmp_path)) as server:
+        mine = ["--cert", str(tmp_path / "tls.crt"), "--key", str(tmp_path / "tls.key")]
+        command = ["curl", "-sk", "-m", str(PATIENCE), "--http2", *mine, "-d", "hello", "-w", "%{http_version}"]
+        address = f"https://127.0.0.1:{server.port}/"
+        answer = subprocess.run([*command, address], check=True, capture_output=True).stdout
+        assert answer.endswith(b"2")
+        if program == "whoami":
+            assert b"\nCertificate[0] Subject: CN=root\nPOST / HTTP/1.1\r\n" in answer
+            assert answer.endswith(b"hello2")
+
+
+def test_http2_is_drained(tmp_path: Path) -> None:
+    """A stream in flight is answered after SIGTERM."""
+    with started("whoami", *ROOT.write(tmp_path), "--verbose") as server:
+        command = ["curl", "-skZ", "-m", str(PATIENCE), "--http2", "-w", "%{http_code} "]
+        for path in ("?wait=1s", "bench"):
+            command += ["-o", "/dev/null", f"https://127.0.0.1:{server.port}/{path}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
+            wait_for(lambda: any("/bench" in line for line in server.err))
+            server.process.terminate()
+            assert client.communicate()[0] == "200 200 "
+            server.process.wait(PATIENCE)
 
 
 def test_the_end_is_said(secure: Server) -> None:

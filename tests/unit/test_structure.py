@@ -38,6 +38,8 @@ def test_imports_keep_to_the_design(path: Path) -> None:
     allowed = {*sys.stdlib_module_names, "podkit", package}
     if name in MAY_IMPORT_AIOHTTP:
         allowed |= {"aiohttp", "multidict", "yarl"}
+    if name == "podkit/http2.py":
+        allowed |= {"h2", "hpack", "hyperframe"}
     if name == "podkit/listen.py":
         allowed.add("uvloop")
     if name in MAY_IMPORT_OPENSSL:
