@@ -11,9 +11,9 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from podkit.message import Response, error
+from podkit.message import Head, Response, error
 
-CONTENT_TYPE: Final = b"application/grpc"
+_CONTENT_TYPES: Final = frozenset((b"application/grpc", b"application/grpc+proto"))
 ACCEPT_ENCODING: Final = b"identity,gzip"  # the value of grpc-accept-encoding that a reply carries
 _PREFIX: Final = struct.Struct(">BI")  # the compressed flag, and the length in bytes
 _MAX_MESSAGE: Final = 4 << 20  # bytes; what gRPC's libraries take by default
@@ -74,22 +74,20 @@ class Call(NamedTuple):
     encoding: bytes  # of compressed messages
 
 
-def check_request(headers: Mapping[bytes, bytes]) -> Call | Response:
-    """Read the head of a call (the wire's lower-case names, ``:method`` among them).
+def check_request(head: Head) -> Call | Response:
+    """Read the head of a call. What is no call of gRPC's gets an ordinary answer, as the original gives it.
 
-    What is no call of gRPC's gets an ordinary HTTP answer instead, as the original gives it. A missing
-    ``te: trailers`` is let pass, as there: it only tells of proxies that would lose our trailers.
+    A missing ``te: trailers`` is let pass, as there: it only tells of proxies that would lose our trailers.
     """
-    if headers.get(b":method") != b"POST":
+    if head.method != b"POST":
         return error(405, "a gRPC call is a POST", (b"Allow", b"POST"))
-    kind = headers.get(b"content-type", b"").partition(b";")[0].rstrip()
-    if kind not in (CONTENT_TYPE, CONTENT_TYPE + b"+proto"):
-        return error(415, "send application/grpc or application/grpc+proto")
+    if head.header(b"Content-Type").partition(b";")[0].rstrip() not in _CONTENT_TYPES:
+        return error(415, "a gRPC call is of type application/grpc or application/grpc+proto")
+    timeout = head.header(b"Grpc-Timeout")
     try:
-        timeout = parse_timeout(headers[b"grpc-timeout"]) if b"grpc-timeout" in headers else None
+        return Call(parse_timeout(timeout) if timeout else None, head.header(b"Grpc-Encoding") or b"identity")
     except ValueError as problem:
         return error(400, str(problem))
-    return Call(timeout, headers.get(b"grpc-encoding", b"identity"))
 
 
 def parse_timeout(text: bytes) -> float:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podkit.message import Response
+from podkit.message import Head, Response
 from podkit.rpc import Call, Frames, RpcError, Status, check_request, encode_text, frame, parse_timeout
+from podkit.request_head import parse_head
 
 LIMIT = 4 << 20  # bytes
 
@@ -62,36 +63,43 @@ def test_texts_are_percent_encoded(text: str, value: bytes) -> None:
     assert encode_text(text) == value
 
 
-HEAD = {b":method": b"POST", b":path": b"/whoami.Whoami/Bench", b"content-type": b"application/grpc"}
+def head(method: str = "POST", kind: str = "application/grpc", *fields: str) -> Head:
+    """The head of a call of Bench."""
+    lines = [f"{method} /whoami.Whoami/Bench HTTP/1.1", "Host: whoami", f"Content-Type: {kind}", *fields]
+    return parse_head("\r\n".join(lines).encode())
 
 
 @pytest.mark.parametrize(
-    ("headers", "call"),
+    ("head", "call"),
     [
-        pytest.param({}, Call(None, b"identity"), id="plain"),
-        pytest.param({b"content-type": b"application/grpc+proto"}, Call(None, b"identity"), id="proto"),
-        pytest.param({b"content-type": b"application/grpc; x=y"}, Call(None, b"identity"), id="parameter"),
-        pytest.param({b"grpc-timeout": b"1S", b"grpc-encoding": b"gzip"}, Call(1.0, b"gzip"), id="all"),
+        pytest.param(head(), Call(None, b"identity"), id="plain"),
+        pytest.param(head(kind="application/grpc+proto"), Call(None, b"identity"), id="proto"),
+        pytest.param(head(kind="application/grpc; x=y"), Call(None, b"identity"), id="parameter"),
+        pytest.param(
+            head("POST", "application/grpc", "grpc-timeout: 1S", "grpc-encoding: gzip"),
+            Call(1.0, b"gzip"),
+            id="all",
+        ),
     ],
 )
-def test_heads_are_read(headers: dict[bytes, bytes], call: Call) -> None:
+def test_heads_are_read(head: Head, call: Call) -> None:
     """A call's deadline and encoding are in its head; `te` is not asked for."""
-    assert check_request({**HEAD, **headers}) == call
+    assert check_request(head) == call
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("head", "status"),
     [
-        pytest.param({b":method": b"GET"}, 405, id="GET"),
-        pytest.param({b"content-type": b"application/grpc+json"}, 415, id="json"),
-        pytest.param({b"content-type": b"application/grpc-web"}, 415, id="web"),
-        pytest.param({b"content-type": b"application/grpcx"}, 415, id="another"),
-        pytest.param({b"grpc-timeout": b"soon"}, 400, id="timeout"),
+        pytest.param(head(method="GET"), 405, id="GET"),
+        pytest.param(head(kind="application/grpc+json"), 415, id="json"),
+        pytest.param(head(kind="application/grpc-web"), 415, id="web"),
+        pytest.param(head(kind="application/grpcx"), 415, id="another"),
+        pytest.param(head("POST", "application/grpc", "grpc-timeout: soon"), 400, id="timeout"),
     ],
 )
-def test_what_is_no_call_gets_an_http_answer(headers: dict[bytes, bytes], status: int) -> None:
+def test_what_is_no_call_gets_an_http_answer(head: Head, status: int) -> None:
     """Method, content type and timeout are checked before any message is read."""
-    answer = check_request({**HEAD, **headers})
+    answer = check_request(head)
     assert isinstance(answer, Response)
     assert answer.status == status
 
