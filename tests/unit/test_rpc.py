@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podkit.message import Head, Response
-from podkit.rpc import Call, Frames, RpcError, Status, check_request, encode_text, frame, parse_timeout
 from podkit.request_head import parse_head
+from podkit.rpc import Call, Frames, RpcError, Status, check_request, encode_text, frame, parse_timeout
 
 LIMIT = 4 << 20  # bytes
 
