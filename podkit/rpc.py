@@ -17,6 +17,7 @@ _CONTENT_TYPES: Final = frozenset((b"application/grpc", b"application/grpc+proto
 ACCEPT_ENCODING: Final = b"identity,gzip"  # the value of grpc-accept-encoding that a reply carries
 _PREFIX: Final = struct.Struct(">BI")  # the compressed flag, and the length in bytes
 _MAX_MESSAGE: Final = 4 << 20  # bytes; what gRPC's libraries take by default
+_MAX_TEXT: Final = 500  # characters, of up to 12 bytes when encoded
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _UNQUOTED: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # with letters, digits and _.-~: ASCII without %
@@ -104,8 +105,11 @@ def frame(message: bytes) -> bytes:
 
 
 def encode_text(text: str) -> bytes:
-    """A text as the value of ``grpc-message``: UTF-8, percent-encoded but for printable ASCII."""
-    return quote(text, _UNQUOTED, errors="replace").encode()
+    """A text as the value of ``grpc-message``: UTF-8, percent-encoded but for printable ASCII.
+
+    It is cut to what a header may have: clients refuse more than 8 KiB of them.
+    """
+    return quote(text[:_MAX_TEXT], _UNQUOTED, errors="replace").encode()
 
 
 class Frames:

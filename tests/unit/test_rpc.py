@@ -56,6 +56,7 @@ def test_malformed_timeouts_are_refused(text: bytes) -> None:
         ("naïve\n", b"na%C3%AFve%0A"),
         ("~!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}", b"~!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}"),
         ("\udcff", b"?"),
+        (10000 * "\U0001f600", 500 * b"%F0%9F%98%80"),
     ],
 )
 def test_texts_are_percent_encoded(text: str, value: bytes) -> None:
