@@ -486,19 +486,25 @@ def test_a_watch_starts_with_its_request(whoami: Server) -> None:
 
 
 def test_calls_in_flight_survive_the_end() -> None:
-    """Calls that began before SIGTERM are answered after it, then the process leaves."""
-    with started("whoami") as server, ByHand(server) as client:
-        calls = [client.begin() for _ in range(20)]
-        for stream_id in calls:
-            client.send(stream_id, EMPTY[:3], end=False)
-        first = client.begin()
-        client.send(first, EMPTY)
-        assert client.finish(first)["grpc-status"] == "0"  # so the server has seen those before
+    """Calls whose heads came before SIGTERM, and their messages after it, are answered; then it leaves."""
+    stopping = threading.Event()
+
+    def late() -> Iterator[BenchRequest]:
+        stopping.wait(PATIENCE)
+        yield BenchRequest()
+
+    with started("whoami") as server, connect(server) as channel:
+        method = channel.stream_unary(
+            BENCH,
+            request_serializer=BenchRequest.SerializeToString,
+            response_deserializer=BenchReply.FromString,
+        )
+        calls = [method.future(late(), timeout=2 * PATIENCE) for _ in range(20)]
+        assert unary(channel, BENCH, BenchRequest(), BenchReply).data == 1  # which the server reads after those
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: any("finishing" in line for line in server.err))
-        for stream_id in calls:
-            client.send(stream_id, EMPTY[3:])
-        assert {client.finish(stream_id)["grpc-status"] for stream_id in calls} == {"0"}
+        stopping.set()
+        assert [call.result().data for call in calls] == [1] * 20
         assert server.process.wait(PATIENCE) == 0
 
 
@@ -515,25 +521,27 @@ def test_a_watch_does_not_hold_up_the_end() -> None:
 def test_no_call_is_lost_at_the_end() -> None:
     """Under load, a call is answered, or never reached the server: then it may be sent to another."""
     with started("whoami") as server, connect(server) as channel:
-        details: list[str] = []
+        replies: list[BenchReply] = []
+        failures: list[str] = []
 
         def load() -> None:
-            while len(details) < 1:
-                try:
-                    unary(channel, BENCH, BenchRequest(), BenchReply)
-                except grpc.RpcError as problem:
-                    details.append(str(problem.details()))
+            try:
+                while True:
+                    replies.append(unary(channel, BENCH, BenchRequest(), BenchReply))
+            except grpc.RpcError as problem:
+                failures.append(str(problem.details()))
 
         threads = [threading.Thread(target=load) for _ in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(0.3)
-        assert not details
+        wait_for(lambda: len(replies) > 100)
+        assert not failures
         server.process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join(PATIENCE)
-        assert details
-        assert all("connect" in detail.lower() for detail in details), details
+        assert len(failures) == len(threads)
+        assert all("connect" in failure.lower() for failure in failures), failures
+        assert server.process.wait(PATIENCE) == 0
 
 
 # TLS
