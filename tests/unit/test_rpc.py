@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from podkit.message import Head, Response
 from podkit.request_head import parse_head
-from podkit.rpc import Call, Frames, RpcError, Status, check_request, encode_text, frame, parse_timeout
+from podkit.rpc import Call, RpcError, Status, check_request, encode_text, parse_timeout
+from podkit.rpc_frames import Frames, frame
 
 LIMIT = 4 << 20  # bytes
 
@@ -43,7 +44,7 @@ def test_timeouts_have_six_units(text: bytes, seconds: float) -> None:
 )
 def test_malformed_timeouts_are_refused(text: bytes) -> None:
     """Whatever is not digits and one unit is an error that shows it."""
-    with pytest.raises(ValueError, match="malformed grpc-timeout"):
+    with pytest.raises(ValueError, match="8 digits"):
         parse_timeout(text)
 
 
@@ -65,9 +66,9 @@ def test_texts_are_percent_encoded(text: str, value: bytes) -> None:
 
 
 def head(method: str = "POST", kind: str = "application/grpc", *fields: str) -> Head:
-    """The head of a call of Bench."""
+    """The head of a call of Bench, as HTTP/2 brings it."""
     lines = [f"{method} /whoami.Whoami/Bench HTTP/1.1", "Host: whoami", f"Content-Type: {kind}", *fields]
-    return parse_head("\r\n".join(lines).encode())
+    return parse_head("\r\n".join(lines).encode())._replace(version=(2, 0))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def head(method: str = "POST", kind: str = "application/grpc", *fields: str) -> 
     [
         pytest.param(head(), Call(None, b"identity"), id="plain"),
         pytest.param(head(kind="application/grpc+proto"), Call(None, b"identity"), id="proto"),
+        pytest.param(head(kind="application/grpc+json"), Call(None, b"identity"), id="any-suffix"),
         pytest.param(head(kind="application/grpc; x=y"), Call(None, b"identity"), id="parameter"),
         pytest.param(
             head("POST", "application/grpc", "grpc-timeout: 1S", "grpc-encoding: gzip"),
@@ -89,20 +91,33 @@ def test_heads_are_read(head: Head, call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "status"),
+    ("head", "status", "text"),
     [
-        pytest.param(head(method="GET"), 405, id="GET"),
-        pytest.param(head(kind="application/grpc+json"), 415, id="json"),
-        pytest.param(head(kind="application/grpc-web"), 415, id="web"),
-        pytest.param(head(kind="application/grpcx"), 415, id="another"),
-        pytest.param(head("POST", "application/grpc", "grpc-timeout: soon"), 400, id="timeout"),
+        pytest.param(head(method="GET"), 405, b'invalid gRPC request method "GET"', id="GET"),
+        pytest.param(
+            head(kind="application/grpc-web"),
+            415,
+            b'invalid gRPC request content-type "application/grpc-web"',
+            id="web",
+        ),
+        pytest.param(
+            head(kind='a/b; c="d"'), 415, b'invalid gRPC request content-type "a/b; c=\\"d\\""', id="another"
+        ),
+        pytest.param(head()._replace(version=(1, 1)), 505, b"gRPC requires HTTP/2", id="HTTP/1.1"),
+        pytest.param(
+            head("POST", "application/grpc", "grpc-timeout: soon"),
+            400,
+            b"malformed grpc-timeout: ",
+            id="timeout",
+        ),
     ],
 )
-def test_what_is_no_call_gets_an_http_answer(head: Head, status: int) -> None:
-    """Method, content type and timeout are checked before any message is read."""
+def test_what_is_no_call_gets_an_http_answer(head: Head, status: int, text: bytes) -> None:
+    """In the original's words, before any message is read."""
     answer = check_request(head)
     assert isinstance(answer, Response)
-    assert answer.status == status
+    assert isinstance(answer.body, bytes)
+    assert (answer.status, answer.body[: len(text)]) == (status, text)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=6), st.integers(1, 40))
