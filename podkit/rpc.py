@@ -13,7 +13,6 @@ from urllib.parse import quote
 from podkit.message import Head, Response, error
 
 _CONTENT_TYPE: Final = re.compile(rb"application/grpc(?:[+;]|\Z)")
-ACCEPT_ENCODING: Final = b"identity,gzip"  # the value of grpc-accept-encoding that a reply carries
 _MAX_TEXT: Final = 500  # characters, of up to 12 bytes when encoded
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}

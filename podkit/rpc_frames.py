@@ -1,4 +1,7 @@
-"""Messages as they travel in a call's body, each behind a prefix (gRPC's PROTOCOL-HTTP2.md and compression.md)."""
+"""Messages as they travel in a call's body, each behind a prefix.
+
+The source is gRPC's description of itself: PROTOCOL-HTTP2.md and compression.md in its `doc`.
+"""
 
 import struct
 import zlib
@@ -6,6 +9,7 @@ from typing import Final
 
 from podkit.rpc import RpcError, Status
 
+ACCEPT_ENCODING: Final = b"identity,gzip"  # the value of grpc-accept-encoding that a reply carries
 _PREFIX: Final = struct.Struct(">BI")  # the compressed flag, and the length in bytes
 _MAX_MESSAGE: Final = 4 << 20  # bytes; what gRPC's libraries take by default
 

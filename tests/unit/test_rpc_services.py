@@ -1,6 +1,7 @@
 """What the methods of whoami answer, apart from any transport."""
 
 import asyncio
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -237,6 +238,12 @@ async def test_a_type_without_extensions_has_none(methods: Methods, version: Any
     expected = version.ExtensionNumberResponse(base_type_name="whoami.BenchReply")
     assert response.WhichOneof("message_response") == "all_extension_numbers_response"
     assert response.all_extension_numbers_response == expected
+
+
+def test_the_readme_lists_the_methods(methods: Methods) -> None:
+    """All of them, and no other."""
+    readme = (ROOT / "README.md").read_text()
+    assert {path.encode() for path in re.findall(r"`(/[a-z0-9.]+\.[A-Z]\w+/\w+)`", readme)} == set(methods)
 
 
 def test_generated_code_is_that_of_the_proto_files(tmp_path: Path) -> None:
