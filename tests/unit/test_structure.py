@@ -41,6 +41,8 @@ def test_imports_keep_to_the_design(path: Path) -> None:
         allowed |= {"aiohttp", "multidict", "yarl"}
     if name in MAY_IMPORT_PROTOBUF:
         allowed.add("google")
+    if name == "podkit/http2.py":
+        allowed |= {"h2", "hpack", "hyperframe"}
     if name == "podkit/listen.py":
         allowed.add("uvloop")
     assert tops <= allowed
