@@ -60,8 +60,8 @@ async def grpclib(whoami: Server) -> AsyncIterator[GrpclibChannel]:
 
 
 def connect(server: Server) -> grpc.Channel:
-    """A connection of grpcio's that is shared with no other test, and does not try again."""
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+    """A connection of grpcio's that is shared with no other test."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
     return grpc.insecure_channel(f"127.0.0.1:{server.port}", options)
 
 
@@ -481,6 +481,14 @@ def test_the_server_keeps_the_deadline_itself(whoami: Server) -> None:
         client.send(stream_id, EMPTY)
         answer = client.finish(stream_id)
         assert (answer["grpc-status"], client.data[stream_id]) == ("4", b"\0\0\0\0\x02\x08\x01")
+
+
+def test_a_deadline_may_be_far(whoami: Server) -> None:
+    """11,000 years, the longest that can be said."""
+    with ByHand(whoami) as client:
+        stream_id = client.begin(WATCH, grpc_timeout="99999999H")
+        client.send(stream_id, EMPTY)
+        client.read(lambda: stream_id in client.data)
 
 
 def test_a_watch_starts_with_its_request(whoami: Server) -> None:
