@@ -113,8 +113,16 @@ class Connection(web.RequestHandler):
     """A client's connection."""
 
     __slots__ = (
-        "_ended", "_header_timer", "_last_seen", "_opening", "_stream", "remote_addr", "responding", "server",
-    )  # fmt: skip
+        "_ended",
+        "_header_timer",
+        "_last_seen",
+        "_opening",
+        "_stream",
+        "peer_subjects",
+        "remote_addr",
+        "responding",
+        "server",
+    )
 
     def __init__(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
@@ -127,6 +135,7 @@ class Connection(web.RequestHandler):
         )
         self.server = server
         self.remote_addr = ""
+        self.peer_subjects: tuple[str, ...] = ()
         self.responding = False
         self._ended = False  # the client sends no more
         self._header_timer: asyncio.TimerHandle | None = None
@@ -141,10 +150,10 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self.remote_addr = render_address(transport.get_extra_info("peername"))
+        self.peer_subjects = transport.get_extra_info("peer_subjects", ())
         self._last_seen = self._loop.time()
         super().connection_made(transport)
-        encryption = transport.get_extra_info("ssl_object")
-        if encryption is not None and encryption.selected_alpn_protocol() == "h2":
+        if transport.get_extra_info("alpn_protocol") == b"h2":
             self._hand_over(self._build_http2())
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -225,6 +234,9 @@ class Connection(web.RequestHandler):
         transport.set_protocol(successor)
         successor.connection_made(transport)
 
+    def _is_encrypted(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("alpn_protocol") is not None
+
     async def _upgrade_to_http2(self, request: Request) -> None:
         """Go on in HTTP/2 with this request's answer. Returns where the client can't: its settings are bad."""
         http2 = self._build_http2()
@@ -256,7 +268,7 @@ class Connection(web.RequestHandler):
                 break
             if head.length or head.upgrade or b"Expect" in head.headers:
                 break
-            request = Request(head, self.remote_addr)
+            request = Request(head, self.remote_addr, peer_subjects=self.peer_subjects)
             try:
                 response = server.find_route(head).endpoint(request)
             except Exception:  # the long way meets it again, and answers 500
@@ -289,7 +301,7 @@ class Connection(web.RequestHandler):
         if exchange.refusal is not None:
             return self._refuse(exchange, exchange.refusal)
         head = exchange.head
-        request = Request(head, self.remote_addr)
+        request = Request(head, self.remote_addr, peer_subjects=self.peer_subjects)
         try:
             expect = tokens(head.headers.get(b"Expect"))
             if head.version >= (1, 1) and expect not in ([], [b""], [b"100-continue"]):
@@ -297,7 +309,7 @@ class Connection(web.RequestHandler):
             route = self.server.find_route(head)
             if head.length and (route.reads_body or head.upgrade == b"h2c"):
                 request = await self._read_body(exchange, bool(expect))
-            if head.upgrade == b"h2c" and self.transport and not self.transport.get_extra_info("sslcontext"):
+            if head.upgrade == b"h2c" and not self._is_encrypted():
                 await self._upgrade_to_http2(request)
             answer: Answer = route.endpoint(request)
             if isinstance(answer, Upgrade):
@@ -318,7 +330,8 @@ class Connection(web.RequestHandler):
         if expects_continue and head.length <= self.server.max_body:
             if body.total_bytes:
                 # the original never reads such a body, and says so in its answer
-                return Request(head, self.remote_addr, body_error="http: invalid Read on closed Body")
+                error_text = "http: invalid Read on closed Body"
+                return Request(head, self.remote_addr, body_error=error_text, peer_subjects=self.peer_subjects)
             await exchange.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         blocks, size = [], 0
         while not body.at_eof() and max(size, head.length) <= self.server.max_body:
@@ -332,7 +345,8 @@ class Connection(web.RequestHandler):
             raise BadRequest(413, f"the body is larger than {self.server.max_body} bytes")
         if isinstance(body.error, BadRequest):
             raise body.error
-        return Request(head, self.remote_addr, b"".join(blocks), str(body.error or ""), body.trailers)
+        whole, problem = b"".join(blocks), str(body.error or "")
+        return Request(head, self.remote_addr, whole, problem, body.trailers, self.peer_subjects)
 
     async def _upgrade(
         self, exchange: Exchange, answer: Upgrade, request: Request, start: float

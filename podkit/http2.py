@@ -84,6 +84,7 @@ class Http2Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._remote_addr = ""
+        self._peer_subjects: tuple[str, ...] = ()
         self._h2 = H2Connection(_CONFIG)
         self._h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
         self._h2.decoder.max_header_list_size = MAX_HEAD
@@ -105,6 +106,7 @@ class Http2Connection(asyncio.Protocol):
         """A client connected, or HTTP/1.1 handed its connection over."""
         self._transport = cast(asyncio.Transport, transport)
         self._remote_addr = render_address(transport.get_extra_info("peername"))
+        self._peer_subjects = transport.get_extra_info("peer_subjects", ())
         self._server.http2.add(self)
         if not self._streams:
             self._h2.initiate_connection()
@@ -157,8 +159,7 @@ class Http2Connection(asyncio.Protocol):
             if stream_id not in self._sending or not stream.ended:
                 self._drop(stream_id)
         self._last_id = self._h2.highest_inbound_stream_id
-        encrypted = self._transport is None or self._transport.get_extra_info("sslcontext") is not None
-        return bool(self._streams) and not encrypted
+        return bool(self._streams)
 
     def pause_writing(self) -> None:
         """The client reads slower than it asks: take no more from it."""
@@ -210,7 +211,8 @@ class Http2Connection(asyncio.Protocol):
         route = calls(head) if calls is not None and is_call else self._server.find_route(head)
         stream = self._streams[stream_id] = Stream(head, route, ended, self._last_seen)
         if ended or not route.reads_body:
-            self._answer(stream_id, stream, Request(head, self._remote_addr))
+            request = Request(head, self._remote_addr, peer_subjects=self._peer_subjects)
+            self._answer(stream_id, stream, request)
         elif head.length > self._server.max_body:
             self._refuse_body(stream_id, stream)
         elif waits:
@@ -260,7 +262,8 @@ class Http2Connection(asyncio.Protocol):
             if head.length < 0 and not stream.size and head.method in _LACKS_BODY:
                 head = head._replace(length=0, trailer_names=())  # Go looks whether there is a body at all
             self._buffered -= stream.size
-            request = Request(head, self._remote_addr, stream.take_body(), "", stream.trailers)
+            body, subjects = stream.take_body(), self._peer_subjects
+            request = Request(head, self._remote_addr, body, "", stream.trailers, subjects)
             self._answer(event.stream_id, stream, request)
 
     def _on_reset(self, event: StreamReset) -> None:

@@ -38,6 +38,7 @@ class Request(NamedTuple):
     body: bytes = b""
     body_error: str = ""  # why the body ended early, in the original's words
     trailers: Headers = _NO_HEADERS
+    peer_subjects: tuple[str, ...] = ()  # of the client's certificates over TLS, its own first
 
 
 class Response(NamedTuple):
