@@ -20,6 +20,10 @@ from podkit.rpc import (
 from podkit.rpc_frames import ACCEPT_ENCODING, Frames, frame
 
 _HEADERS: Final = ((b"Content-Type", b"application/grpc"), (b"Grpc-Accept-Encoding", ACCEPT_ENCODING))
+_LEAVING: Final = (
+    (b"grpc-status", b"%d" % Status.UNAVAILABLE),
+    (b"grpc-message", b"the server is shutting down"),
+)
 _OK: Final = ((b"grpc-status", b"0"),)
 
 
@@ -40,7 +44,7 @@ def _find(methods: Callable[[], Methods], head: Head) -> Route:
     if method.unary is not None:
         return Route(partial(_answer, method.unary, call), reads_body=True)
     assert method.stream is not None
-    dialogue = Dialogue(_HEADERS, partial(_converse, method.stream, call))
+    dialogue = Dialogue(_HEADERS, partial(_converse, method.stream, call), _LEAVING)
     return Route(lambda request: dialogue)
 
 
