@@ -7,16 +7,7 @@ from typing import Final
 
 from podkit.message import Dialogue, Fields, Head, Request, Response
 from podkit.routes import FindRoute, Route
-from podkit.rpc import (
-    Call,
-    Methods,
-    RpcError,
-    Status,
-    Stream,
-    Unary,
-    check_request,
-    encode_text,
-)
+from podkit.rpc import Call, Methods, RpcError, Status, Stream, Unary, check_request, encode_text
 from podkit.rpc_frames import ACCEPT_ENCODING, Frames, frame
 
 _HEADERS: Final = ((b"Content-Type", b"application/grpc"), (b"Grpc-Accept-Encoding", ACCEPT_ENCODING))
