@@ -45,3 +45,30 @@ $(READY): requirements/dev.txt pyproject.toml
 	@touch $@
 
 .PHONY: help run test check wheel-check bench lock clean
+
+# Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
+DOCKER ?= docker
+IMAGES := whoami whereami utils
+PREFIX ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE = $(shell git config --get remote.origin.url || echo unknown)
+
+image: ## build the images whoami, whereami and utils, tagged with the version and latest (PREFIX=)
+	@for name in $(IMAGES); do \
+	  $(DOCKER) build --target $$name --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	    --build-arg SOURCE=$(SOURCE) --tag $(PREFIX)$$name:$(VERSION) --tag $(PREFIX)$$name:latest . || exit 1; done
+
+push: ## push the images to a registry: make push REGISTRY=host:port/you
+	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=host:port/you" >&2; exit 2; }
+	@for name in $(IMAGES); do for tag in $(VERSION) latest; do \
+	  $(DOCKER) tag $(PREFIX)$$name:$(VERSION) $(REGISTRY)/$$name:$$tag && \
+	  $(DOCKER) push $(REGISTRY)/$$name:$$tag || exit 1; done; done
+
+sbom: $(READY) ## say what is in the images, in CycloneDX: build/sbom/*.cdx.json (after make image)
+	@$(BIN)/python scripts/image_sbom.py build/sbom $(PREFIX)whoami:$(VERSION) $(PREFIX)whereami:$(VERSION)
+
+bench-image: $(READY) ## time from docker run, and from the process's start, to the first answer; memory
+	@$(BIN)/python scripts/bench_image.py $(PREFIX)whoami:latest:80 $(PREFIX)whereami:latest:8080
+
+.PHONY: image push sbom bench-image
