@@ -22,7 +22,8 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends bash bind9-dnsutils bind9-host ca-certificates curl iproute2 \
       iputils-ping jq netcat-openbsd openssl traceroute vim-tiny wget \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --uid 65532 --create-home --shell /bin/bash utils
+ && groupadd --gid 65532 utils \
+ && useradd --uid 65532 --gid 65532 --create-home --shell /bin/bash utils
 ARG VERSION=unknown
 ARG REVISION=unknown
 ARG SOURCE=unknown
