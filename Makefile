@@ -50,6 +50,7 @@ $(READY): requirements/dev.txt pyproject.toml
 DOCKER ?= docker
 IMAGES := whoami whereami utils
 PREFIX ?=
+SBOM ?= build/sbom
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 SOURCE = $(shell git config --get remote.origin.url || echo unknown)
@@ -65,8 +66,8 @@ push: ## push the images to a registry: make push REGISTRY=host:port/you
 	  $(DOCKER) tag $(PREFIX)$$name:$(VERSION) $(REGISTRY)/$$name:$$tag && \
 	  $(DOCKER) push $(REGISTRY)/$$name:$$tag || exit 1; done; done
 
-sbom: $(READY) ## say what is in the images, in CycloneDX: build/sbom/*.cdx.json (after make image)
-	@$(BIN)/python scripts/image_sbom.py build/sbom $(PREFIX)whoami:$(VERSION) $(PREFIX)whereami:$(VERSION)
+sbom: $(READY) ## list what is in the server images, in CycloneDX, in build/sbom (PREFIX=, SBOM=)
+	@$(BIN)/python scripts/image_sbom.py $(SBOM) $(PREFIX)whoami:$(VERSION) $(PREFIX)whereami:$(VERSION)
 
 bench-image: $(READY) ## time from docker run, and from the process's start, to the first answer; memory
 	@$(BIN)/python scripts/bench_image.py $(PREFIX)whoami:latest:80 $(PREFIX)whereami:latest:8080
