@@ -24,15 +24,15 @@ class Labs:
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
         assert plugin or shutil.which("docker-compose"), "Compose is needed: Docker's plugin, or docker-compose"
         project = unique("labs")
-        self._command = ["docker", "compose"] if plugin else ["docker-compose"]
-        self._command += ["--file", str(ROOT / "compose.yaml"), "--project-name", project]
+        self.command = ["docker", "compose"] if plugin else ["docker-compose"]
+        self.command += ["--file", str(ROOT / "compose.yaml"), "--project-name", project]
         # the images of these tests; port 0 is any that is free
-        self._env = {"PREFIX": prefix, "LAB_PORT": "0"}
+        self.env = {"PREFIX": prefix, "LAB_PORT": "0"}
         self.port = 0
 
     def compose(self, *arguments: str) -> str:
         """The output of a compose command."""
-        return run(*self._command, *arguments, env=self._env)
+        return run(*self.command, *arguments, env=self.env)
 
     def up(self) -> None:
         """Bring everything up, and wait until nginx finds each service."""
@@ -156,6 +156,22 @@ def test_utils_reaches_kubia_by_its_name(labs: Labs) -> None:
     lines = labs.on_utils("for i in $(seq 1 10); do curl --silent kubia:8080; done").splitlines()
     assert len(lines) == 10
     assert {line.split()[2] for line in lines} <= {name[:12] for name in labs.containers("kubia")}
+
+
+def test_the_commands_of_the_readme(labs: Labs) -> None:
+    """Each prints what it is there for; up and down are what these tests stand on."""
+    blocks = re.findall(r"```sh\n(docker compose up .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    first, *commands, last = blocks[0].splitlines()
+    assert (first, last) == ("docker compose up --build --detach", "docker compose down")
+    compose = " ".join(labs.command)
+    typed = [
+        command.replace("docker compose", compose).replace(":8000", f":{labs.port}") for command in commands
+    ]
+    whoami, whoareyou, kubia, names = (run("bash", "-c", command, env=labs.env) for command in typed)
+    assert whoami.startswith("Name: whoami\n")
+    assert whoareyou.startswith("Name: whoareyou\n")
+    assert kubia.count("You've hit ") == 6
+    assert names.count("kubia has address ") == 3
 
 
 def test_a_replaced_replica_is_found(labs: Labs) -> None:

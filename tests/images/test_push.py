@@ -1,45 +1,11 @@
 """`make push` to a real registry, and back."""
 
 import re
-import shutil
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from podkit import __version__
 from tests.images.conftest import ROOT
 from tests.images.engine import contained, docker, inspect, run, unique
-from tests.server import wait_for
-
-CONFIG = """\
-version: 0.1
-log: {level: info}
-storage: {filesystem: {rootdirectory: %s}}
-http: {addr: 127.0.0.1:0}
-"""
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The host and port of a registry on this machine: Debian's program, else a container."""
-    if shutil.which("docker-registry") is None:
-        name = unique("registry")
-        docker("run", "--detach", "--name", name, "--publish=127.0.0.1::5000", "registry:2")
-        yield docker("port", name, "5000").strip()
-        docker("rm", "--force", "--volumes", name)
-        return
-    folder: Path = tmp_path_factory.mktemp("registry")
-    (folder / "config.yml").write_text(CONFIG % (folder / "data"))
-    log = folder / "log"
-    command = ["docker-registry", "serve", str(folder / "config.yml")]
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
-        try:
-            wait_for(lambda: re.search(r"listening on 127\.0\.0\.1:\d+", log.read_text()))
-            yield re.findall(r"listening on (127\.0\.0\.1:\d+)", log.read_text())[0]
-        finally:
-            process.terminate()
 
 
 def test_pushed_images_come_back_the_same_and_run(prefix: str, registry: str) -> None:
