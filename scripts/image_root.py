@@ -94,9 +94,11 @@ class Root:
         """The shared libraries that the loader finds for a file, and the loader."""
         listed = subprocess.run(["ldd", path], capture_output=True, text=True)
         for line in listed.stdout.splitlines() if listed.returncode == 0 else ():
-            found = [word for word in line.split() if word.startswith("/")]
-            if found:
-                self.copy(Path(found[0]))
+            for word in line.split():
+                if word.startswith("/") and not Path(word).is_relative_to(
+                    self.path
+                ):  # a wheel may bring its own
+                    self.copy(Path(word))
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """A file of our own."""
@@ -138,7 +140,8 @@ def copy_server(root: Root) -> None:
         run("strip", "--strip-unneeded", extension)
     for extension in root.path.rglob("*.so"):
         root.copy_libraries(extension)
-    root.sources |= {path.resolve() for path in (STDLIB / "os.py", STDLIB / "asyncio/__init__.py")}
+    library = root.place(STDLIB)
+    root.sources |= {STDLIB / path.relative_to(library) for path in library.rglob("*") if path.is_file()}
     compile_modules(root)
     for program in PROGRAMS:
         root.write(f"/usr/bin/{program}", LAUNCHER.format(program=program), 0o755)
