@@ -142,26 +142,28 @@ def copy_server(root: Root) -> None:
         root.copy_libraries(extension)
     library = root.place(STDLIB)
     root.sources |= {STDLIB / path.relative_to(library) for path in library.rglob("*") if path.is_file()}
-    compile_modules(root)
+    compile_modules(root, STDLIB, optimize=2)  # without docstrings and assertions: a megabyte of memory
+    compile_modules(root, SITE, optimize=0)  # others may count on their assertions
     for program in PROGRAMS:
         root.write(f"/usr/bin/{program}", LAUNCHER.format(program=program), 0o755)
     root.write("/etc/nsswitch.conf", NAMES)
     root.write("/etc/os-release", Path("/etc/os-release").read_text())
 
 
-def compile_modules(root: Root) -> None:
+def compile_modules(root: Root, folder: Path, optimize: int) -> None:
     """Leave byte code in the place of each source: smaller, and nothing to look up or compile at the start."""
     done = compileall.compile_dir(
-        root.path,
+        root.place(folder),
         maxlevels=20,
         quiet=1,
         legacy=True,
         stripdir=str(root.path),  # a traceback names the image's paths
         prependdir="/",
+        optimize=optimize,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,  # the same bytes in every build
     )
     assert done, "a module does not compile"
-    for source in root.path.rglob("*.py"):
+    for source in root.place(folder).rglob("*.py"):
         source.unlink()
 
 
