@@ -54,7 +54,7 @@ UNNEEDED_EXTENSIONS = (
 # the licences stay), commands for a shell; and the C compiler's front end of cffi, of which cryptography
 # uses the compiled part alone.
 UNNEEDED_WHEEL_FILES = (
-    *("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.hash", "py.typed", "_testcapi*", "bin"),
+    *("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.hash", "*.proto", "py.typed", "_testcapi*", "bin"),
     *("RECORD", "INSTALLER", "REQUESTED", "WHEEL", "top_level.txt", "entry_points.txt"),
     *("cffi", "pycparser", "pycparser-*"),
 )

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from tests.images.engine import HARDENED, Container, contained, docker, network
+from podkit.proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from tests.e2e.test_grpc import CHECK, SERVING, WHOAMI, connect, unary
+from tests.images.engine import HARDENED, Container, contained, docker, inspect, network
 from tests.unit.test_structure import MODULES, imports
+from whoami.proto.whoami_pb2 import WhoamiReply, WhoamiRequest
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,14 @@ def test_tls(prefix: str, mounted: str, secure: Container, flag: str) -> None:
     assert "Certificate[0] Subject: " in text
     assert "lab" in text
     assert text.endswith("1.1" if flag == "--http1.1" else "2")
+
+
+def test_grpc(whoami_container: Container) -> None:
+    """whoami's own service and the standard health check, through the published port."""
+    with connect(whoami_container) as channel:
+        reply = unary(channel, WHOAMI, WhoamiRequest(), WhoamiReply)
+        assert reply.hostname == inspect(whoami_container.name)["Config"]["Hostname"]
+        assert unary(channel, CHECK, HealthCheckRequest(), HealthCheckResponse).status == SERVING
 
 
 def test_the_health_check_speaks_tls(secure: Container) -> None:
