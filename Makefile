@@ -55,7 +55,6 @@ $(READY): requirements/dev.txt pyproject.toml
 .PHONY: help run test check wheel-check bench proto lock clean
 
 # Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
-DOCKER ?= docker
 IMAGES := whoami whereami utils
 PREFIX ?=
 SBOM ?= build/sbom
@@ -65,14 +64,14 @@ SOURCE = $(shell git config --get remote.origin.url || echo unknown)
 
 image: ## build the images whoami, whereami and utils, tagged with the version and latest (PREFIX=)
 	@for name in $(IMAGES); do \
-	  $(DOCKER) build --target $$name --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	  docker build --target $$name --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 	    --build-arg SOURCE=$(SOURCE) --tag $(PREFIX)$$name:$(VERSION) --tag $(PREFIX)$$name:latest . || exit 1; done
 
 push: ## push the images to a registry: make push REGISTRY=host:port/you
 	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=host:port/you" >&2; exit 2; }
 	@for name in $(IMAGES); do for tag in $(VERSION) latest; do \
-	  $(DOCKER) tag $(PREFIX)$$name:$(VERSION) $(REGISTRY)/$$name:$$tag && \
-	  $(DOCKER) push $(REGISTRY)/$$name:$$tag || exit 1; done; done
+	  docker tag $(PREFIX)$$name:$(VERSION) $(REGISTRY)/$$name:$$tag && \
+	  docker push $(REGISTRY)/$$name:$$tag || exit 1; done; done
 
 sbom: $(READY) ## list what is in the server images, in CycloneDX, in build/sbom (PREFIX=, SBOM=)
 	@$(BIN)/python scripts/image_sbom.py $(SBOM) $(PREFIX)whoami:$(VERSION) $(PREFIX)whereami:$(VERSION)
