@@ -7,6 +7,9 @@ from typing import IO, Any, NoReturn
 
 from podkit import __version__
 from podkit.scalars import parse_bool, parse_duration
+from podkit.workers import count_cpus
+
+_MOST_WORKERS = 256
 
 
 class Usage(Exception):
@@ -114,6 +117,15 @@ def seconds(text: str) -> float:
     if duration < 0:
         raise ValueError(f"{text!r} is negative: a duration such as 10s is asked for")
     return duration
+
+
+def workers(text: str) -> int:
+    """A number of processes; ``auto`` is one for each CPU that may be used."""
+    if text == "auto":
+        return count_cpus()
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= _MOST_WORKERS:
+        raise ValueError(f"{text!r} is not a number of workers: give 1 to {_MOST_WORKERS}, or auto")
+    return int(text)
 
 
 def from_environment(environ: Mapping[str, str], name: str, kind: Any, default: Any) -> Any:

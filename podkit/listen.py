@@ -1,4 +1,4 @@
-"""A process's life: bind, serve, drain, leave."""
+"""A program's life: bind, serve, drain, leave."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,17 @@ import errno
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from podkit.http1 import Server
 from podkit.log import say
 from podkit.pod import Pod
 from podkit.tls import secure
 from podkit.wire import render_address
+from podkit.workers import SIGNALS, supervise
 
 if TYPE_CHECKING:
     from podkit.certificates import Certificates
@@ -25,28 +28,39 @@ class ListenError(Exception):
     """The port can't be had; the text says why and what to do."""
 
 
-def bind(port: int) -> socket.socket:
-    """A listening socket for IPv6 and IPv4 on all addresses, or for IPv4 where there is no IPv6."""
+def bind(port: int, count: int = 1) -> list[socket.socket]:
+    """Listening sockets for IPv6 and IPv4 on all addresses, or for IPv4 where there is no IPv6.
+
+    Several of them share one port, and the kernel spreads connections over them.
+    """
+    family, address = socket.AF_INET6, "::"
     try:
-        listener = _bind(socket.AF_INET6, "::", port)
-    except OSError as problem:
-        if problem.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            raise ListenError(_explain(problem, port)) from None
         try:
-            listener = _bind(socket.AF_INET, "0.0.0.0", port)
-        except OSError as second:
-            raise ListenError(_explain(second, port)) from None
-    return listener
+            first = _bind(family, address, port)
+        except OSError as problem:
+            if problem.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            family, address = socket.AF_INET, "0.0.0.0"
+            first = _bind(family, address, port)
+        listeners = [first]
+        if count > 1:  # the first bind alone tells whether another process has the port
+            port = first.getsockname()[1]
+            first.close()
+            listeners = [_bind(family, address, port, shared=True) for _ in range(count)]
+        for listener in listeners:
+            listener.listen(_BACKLOG)
+    except OSError as problem:
+        raise ListenError(_explain(problem, port)) from None
+    return listeners
 
 
-def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+def _bind(family: socket.AddressFamily, address: str, port: int, shared: bool = False) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((address, port))
-        listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise
@@ -61,38 +75,66 @@ def _explain(problem: OSError, port: int) -> str:
     return f"port {port} can't be opened: {problem.strerror}"
 
 
-async def serve(
-    program: str,
-    listener: socket.socket,
-    pod: Pod,
-    build_server: Callable[[], Server],
-    grace_period: float,
-    certificates: "Certificates | None" = None,
-) -> None:
-    """Serve until SIGTERM or SIGINT, then drain for at most `grace_period` seconds.
+@dataclass(frozen=True)
+class Service:
+    """What a process serves: a server, of what pod, and how."""
 
-    A second signal ends the process at once.
+    program: str
+    pod: Pod
+    build_server: Callable[[], Server]
+    grace_period: float  # seconds
+    certificates: "Certificates | None"
+    at_end: Callable[[], None] = lambda: None
+
+
+def run(service: Service, port: int, workers: int) -> int:
+    """Serve on a port until a signal ends it, in one process or several; the exit status.
+
+    Raises ListenError.
+    """
+    listeners = bind(port, workers)
+    if workers == 1:
+        _run(service, listeners[0], None)
+        return 0
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until each process is ready for them
+    say(f"{_listening(service, listeners[0])} with {workers} workers")
+    return supervise(service.program, listeners, partial(_run, service))
+
+
+def _listening(service: Service, listener: socket.socket) -> str:
+    scheme = "https" if service.certificates else "http"
+    return f"{service.program}: listening on {scheme}://{render_address(listener.getsockname())}"
+
+
+async def _serve(service: Service, listener: socket.socket, lifeline: int | None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain for at most the grace period.
+
+    A second signal ends the process at once. A worker has a lifeline, and leaves the talking to its parent.
     """
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
+    grace_period = service.grace_period
+    tell: Callable[[str], None] = say if lifeline is None else _keep_quiet
 
     def on_signal(number: signal.Signals) -> None:
         if stopping.is_set():
-            say(f"{program}: {number.name} again, leaving at once")
+            tell(f"{service.program}: {number.name} again, leaving at once")
             sys.stdout.flush()
             # the exit status that a shell gives to a process ended by this signal
             raise SystemExit(128 + number)
-        say(f"{program}: {number.name}, finishing requests for up to {grace_period:g} s")
+        tell(f"{service.program}: {number.name}, finishing requests for up to {grace_period:g} s")
         stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    with pod.watching(loop):
-        server = build_server()
-        secured = secure(certificates, server) if certificates else None
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stopping.set)
+    with service.pod.watching(loop):
+        server = service.build_server()
+        secured = secure(service.certificates, server) if service.certificates else None
         acceptor = await loop.create_server(secured or server, sock=listener, backlog=_BACKLOG)
-        scheme = "https" if secured else "http"
-        say(f"{program}: listening on {scheme}://{render_address(listener.getsockname())}")
+        tell(_listening(service, listener))
         await stopping.wait()
         await asyncio.sleep(0)  # connections that the kernel has accepted already
         acceptor.close()
@@ -103,15 +145,22 @@ async def serve(
         await server.drain(max(0.0, grace_period - (loop.time() - began)))
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(acceptor.wait_closed(), 1)
-    say(f"{program}: stopped")
+    tell(f"{service.program}: stopped")
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run the program's coroutine on uvloop, or on asyncio's own loop where there is no uvloop."""
+def _keep_quiet(text: str) -> None:
+    """Say nothing."""
+
+
+def _run(service: Service, listener: socket.socket, lifeline: int | None) -> None:
+    """Serve on uvloop, or on asyncio's own loop where there is no uvloop."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop
 
         factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_serve(service, listener, lifeline))
+    finally:
+        service.at_end()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from types import TracebackType
+from select import PIPE_BUF
 from typing import TextIO
 
 from podkit.message import Request, Response
@@ -13,7 +13,9 @@ from podkit.message import Request, Response
 def say(text: str, stream: TextIO | None = None) -> None:
     """Write one line at once; a log that nobody reads must not stop the server."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=stream or sys.stderr, flush=True)
+        stream = stream or sys.stderr
+        stream.write(text + "\n")  # in one piece: other processes may write to the same log
+        stream.flush()
 
 
 class AccessLog:
@@ -53,15 +55,9 @@ class TickLog:
         self._lines.append(line)
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Write what has gathered, in pieces that no other process's lines can get into."""
         lines, self._lines = self._lines, []
         if lines:
-            say("\n".join(lines), self._stream)
-
-    def __enter__(self) -> "TickLog":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.flush()
+            count = PIPE_BUF // (max(map(len, lines)) + 1) or 1
+            for start in range(0, len(lines), count):
+                say("\n".join(lines[start : start + count]), self._stream)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TextIO
 
-from podkit.flags import Flags, Usage, port, seconds, show
+from podkit.flags import Flags, Usage, port, seconds, show, workers
 from podkit.healthcheck import healthcheck
 from podkit.http1 import Server
-from podkit.listen import ListenError, bind, run, serve
+from podkit.listen import ListenError, Service, run
 from podkit.log import TickLog
 from podkit.pod import Pod
 from podkit.tls import TlsError, add_tls_flags, load_certificates
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
     """Run whereami; the exit status: 0, 1 for a failure, 2 for a bad command line."""
     flags = Flags("whereami", _DESCRIPTION, _EPILOG)
     flags.value("port", _DEFAULT_PORT, port, "N", f"the port to listen on (default {_DEFAULT_PORT})")
+    flags.value("workers", 1, workers, "N", "processes, or auto: one for each CPU (default 1)")
     flags.value("grace-period", 10.0, seconds, "DURATION", "time for requests in flight at the end (10s)")
     add_tls_flags(flags)
     if arguments[:1] == ["healthcheck"]:
@@ -44,16 +45,15 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
         show(stderr, f"whereami: {problem}")
         return 1
     pod = Pod(environ.get("nodename") or environ.get("NODE_NAME") or "undefined")
+    log = TickLog(stdout)
+    log.write("Kubia server starting...")
+    build = partial(Server, build_routes(pod, log.write), max_body=0)
+    service = Service("whereami", pod, build, options.grace_period, certificates, log.flush)
     try:
-        listener = bind(options.port)
+        return run(service, options.port, options.workers)
     except ListenError as problem:
         show(stderr, f"whereami: {problem}")
         return 1
-    with TickLog(stdout) as log:
-        log.write("Kubia server starting...")
-        build = partial(Server, build_routes(pod, log.write), max_body=0)
-        run(serve("whereami", listener, pod, build, options.grace_period, certificates))
-    return 0
 
 
 def run_console() -> None:

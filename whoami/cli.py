@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TextIO
 
-from podkit.flags import Flags, Usage, from_environment, port, read_environment, seconds, show, size
+from podkit.flags import Flags, Usage, from_environment, port, read_environment, seconds, show, size, workers
 from podkit.healthcheck import healthcheck
 from podkit.http1 import Server
-from podkit.listen import ListenError, bind, run, serve
+from podkit.listen import ListenError, Service, run
 from podkit.log import AccessLog
 from podkit.pod import Pod
 from podkit.rpc_routes import build_find_call
@@ -37,12 +37,16 @@ def _flags(environ: Mapping[str, str]) -> Flags:
     flags = Flags("whoami", _DESCRIPTION, _EPILOG)
     own_port = from_environment(environ, "WHOAMI_PORT_NUMBER", port, _DEFAULT_PORT)
     body = from_environment(environ, "WHOAMI_MAX_BODY", size, _DEFAULT_BODY)
+    count = from_environment(environ, "WHOAMI_WORKERS", workers, 1)
     no_env = from_environment(environ, "WHOAMI_NO_ENV", parse_bool, False)
     flags.value("port", own_port, port, "N", "the port to listen on (WHOAMI_PORT_NUMBER; default 80)")
     flags.value("name", environ.get("WHOAMI_NAME", ""), str, "S", "a name to show first (WHOAMI_NAME)")
     flags.switch("verbose", False, "log each request")
     flags.switch("no-env", no_env, "never show the environment, whatever a client asks (WHOAMI_NO_ENV)")
     flags.value("max-body", body, size, "BYTES", "the largest body to echo (WHOAMI_MAX_BODY; default 16777216)")
+    flags.value(
+        "workers", count, workers, "N", "processes, or auto: one for each CPU (WHOAMI_WORKERS; default 1)"
+    )
     flags.value("grace-period", 10.0, seconds, "DURATION", "time for requests in flight at the end (10s)")
     add_tls_flags(flags)
     return flags
@@ -64,19 +68,17 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
         show(stderr, f"whoami: {problem}")
         return 1
     environment = () if options.no_env else read_environment()
-    pod = Pod()
-    try:
-        listener = bind(options.port)
-    except ListenError as problem:
-        show(stderr, f"whoami: {problem}")
-        return 1
-    config, state = Config(options.name, environment), Health()
+    config, pod, state = Config(options.name, environment), Pod(), Health()
     routes = build_routes(config, pod, state)
     find_call = build_find_call(partial(build_methods, config, pod, state))
     access_log = AccessLog(stderr) if options.verbose else None
     build = partial(Server, routes.find, find_call=find_call, max_body=options.max_body, access_log=access_log)
-    run(serve("whoami", listener, pod, build, options.grace_period, certificates))
-    return 0
+    service = Service("whoami", pod, build, options.grace_period, certificates)
+    try:
+        return run(service, options.port, options.workers)
+    except ListenError as problem:
+        show(stderr, f"whoami: {problem}")
+        return 1
 
 
 def run_console() -> None:

@@ -1,8 +1,8 @@
 """``/health``: a switch. POST sets the status that every other method then gets."""
 
 import json
+import mmap
 import re
-from dataclasses import dataclass
 
 from podkit.message import Request, Response, error
 
@@ -11,11 +11,21 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<rest>(?:\.[0-9]+)?(?:[eE][+-]?[0-9
 _KINDS = {"{": "object", "[": "array", '"': "string"}
 
 
-@dataclass(slots=True)
 class Health:
-    """The status that ``/health`` answers."""
+    """The status that ``/health`` answers. Processes that were forked from this one share it."""
 
-    status: int = 200
+    def __init__(self) -> None:
+        self._shared = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("i")
+        self.status = 200
+
+    @property
+    def status(self) -> int:
+        """An HTTP status."""
+        return self._shared[0]
+
+    @status.setter
+    def status(self, status: int) -> None:
+        self._shared[0] = status
 
 
 def health(state: Health, request: Request) -> Response:
