@@ -1,5 +1,6 @@
 """How the servers live in a container: restricted, on port 80, with health, until a signal ends them."""
 
+import os
 import signal
 import subprocess
 import threading
@@ -88,6 +89,31 @@ def _connections(container: Container) -> int:
     """How many clients are connected, by the kernel's table; 01 is ESTABLISHED."""
     with open(f"/proc/{container.state()['Pid']}/net/tcp6") as table:
         return sum(line.split()[3] == "01" for line in table)
+
+
+def processes(container: Container) -> set[int]:
+    """The ids of a container's processes, as this machine counts them; zombies too."""
+    return {int(line) for line in docker("top", container.name, "-o", "pid").splitlines()[1:]}
+
+
+def test_workers_follow_the_containers_cpus(prefix: str) -> None:
+    """`--workers auto` goes by the CPUs that the container may use, not by the machine's."""
+    with contained(f"{prefix}whoami", "--workers", "auto", options=[*HARDENED, "--cpus=1"]) as container:
+        assert container.get("/").status == 200
+        assert len(processes(container)) == 1
+
+
+def test_process_1_replaces_workers_and_leaves_no_zombie(prefix: str) -> None:
+    """A worker that dies is replaced; nothing of it stays; SIGTERM ends all."""
+    with contained(f"{prefix}whoami", "--workers", "2", options=HARDENED) as container:
+        first = container.state()["Pid"]
+        wait_for(lambda: len(processes(container)) == 3)
+        victim = max(processes(container) - {first})
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: victim not in processes(container) and len(processes(container)) == 3)
+        assert container.get("/").status == 200
+        docker("stop", "-t", "30", container.name)
+        assert container.state()["ExitCode"] == 0
 
 
 def has_health(container: Container, health: str) -> Callable[[], bool]:
