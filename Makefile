@@ -53,3 +53,30 @@ $(READY): requirements/dev.txt pyproject.toml
 	@touch $@
 
 .PHONY: help run test check wheel-check bench proto lock clean
+
+# Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
+IMAGES := whoami whereami utils
+PREFIX ?=
+SBOM ?= build/sbom
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE = $(shell git config --get remote.origin.url || echo unknown)
+
+image: ## build the images whoami, whereami and utils, tagged with the version and latest (PREFIX=)
+	@for name in $(IMAGES); do \
+	  docker build --target $$name --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	    --build-arg SOURCE=$(SOURCE) --tag $(PREFIX)$$name:$(VERSION) --tag $(PREFIX)$$name:latest . || exit 1; done
+
+push: ## push the images to a registry: make push REGISTRY=host:port/you
+	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=host:port/you" >&2; exit 2; }
+	@for name in $(IMAGES); do for tag in $(VERSION) latest; do \
+	  docker tag $(PREFIX)$$name:$(VERSION) $(REGISTRY)/$$name:$$tag && \
+	  docker push $(REGISTRY)/$$name:$$tag || exit 1; done; done
+
+sbom: $(READY) ## list what is in the server images, in CycloneDX, in build/sbom (PREFIX=, SBOM=)
+	@$(BIN)/python scripts/image_sbom.py $(SBOM) $(PREFIX)whoami:$(VERSION) $(PREFIX)whereami:$(VERSION)
+
+bench-image: $(READY) ## time from docker run, and from the process's start, to the first answer; memory
+	@$(BIN)/python scripts/bench_image.py $(PREFIX)whoami:latest:80 $(PREFIX)whereami:latest:8080
+
+.PHONY: image push sbom bench-image

@@ -1,0 +1,24 @@
+"""`make bench-image`: the figures of a start."""
+
+import re
+
+from tests.images.conftest import ROOT
+from tests.images.engine import docker, run
+
+
+def test_figures_are_printed_and_nothing_is_left(prefix: str) -> None:
+    """For each server: docker run and process start to the first answer, and memory; no container stays."""
+    before = containers(prefix)
+    said = run("make", "--directory", str(ROOT), "bench-image", f"PREFIX={prefix}", env={"ROUNDS": "1"})
+    rows = re.findall(r"^(\w+) +(\d+) ms +(\d+) ms +([\d.]+) MB$", said, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["whoami", "whereami"]
+    for _, from_run, from_start, memory in rows:
+        assert int(from_run) > int(from_start) > 0
+        assert 10 < float(memory) < 100
+    assert containers(prefix) == before
+
+
+def containers(prefix: str) -> set[str]:
+    """The containers of the server images."""
+    ancestors = [f"ancestor={prefix}{name}:latest" for name in ("whoami", "whereami")]
+    return {name for image in ancestors for name in docker("ps", "-aq", "--filter", image).split()}
