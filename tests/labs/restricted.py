@@ -1,7 +1,7 @@
 """The *restricted* Pod Security Standard of Kubernetes, one rule a function.
 
-From the page "Pod Security Standards" of the Kubernetes documentation, with the baseline, as of Kubernetes 1.30:
-later versions allow a little more. Each rule gets a pod's spec and says whether the pod passes.
+From the page "Pod Security Standards" of the Kubernetes documentation, with the baseline, as of Kubernetes
+1.30: later versions allow a little more. Each rule gets a pod's spec and says whether the pod passes.
 """
 
 from collections.abc import Callable, Iterator
