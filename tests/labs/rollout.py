@@ -19,7 +19,8 @@ class Service:
     A connection that stands is left where it is, whatever becomes of the pod, as connection tracking does it.
     """
 
-    port: int = 0  # its own, on 127.0.0.1
+    host: str = "127.0.0.1"
+    port: int = 0  # given when it serves
     pods: list[Pod] = field(default_factory=list)
     _rules: list[Pod] = field(default_factory=list)
 
@@ -34,7 +35,7 @@ class Service:
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["Service"]:
         """Listen, and learn of changes `LAG` seconds late."""
-        server = await asyncio.start_server(self._forward, "127.0.0.1")
+        server = await asyncio.start_server(self._forward, self.host)
         self.port = server.sockets[0].getsockname()[1]
         self._rules = [pod for pod in self.pods if pod.ready]
         learn = asyncio.create_task(self._learn())
