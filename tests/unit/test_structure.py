@@ -12,6 +12,7 @@ from podkit import http1
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for folder in ("podkit", "whoami", "whereami") for path in (ROOT / folder).glob("*.py"))
 MAY_IMPORT_AIOHTTP = {"podkit/exchange.py", "podkit/http1.py", "podkit/request_stream.py", "whoami/echo.py"}
+MAY_IMPORT_OPENSSL = {"podkit/certificates.py", "podkit/tls_connection.py"}
 FORBIDDEN = {"podkit": {"whoami", "whereami"}, "whoami": {"whereami"}, "whereami": {"whoami"}}
 ENDPOINTS_MAY_NOT = {"podkit.exchange", "podkit.http1", "podkit.listen", "podkit.request_stream", "podkit.wire"}
 
@@ -37,8 +38,12 @@ def test_imports_keep_to_the_design(path: Path) -> None:
     allowed = {*sys.stdlib_module_names, "podkit", package}
     if name in MAY_IMPORT_AIOHTTP:
         allowed |= {"aiohttp", "multidict", "yarl"}
+    if name == "podkit/http2.py":
+        allowed |= {"h2", "hpack", "hyperframe"}
     if name == "podkit/listen.py":
         allowed.add("uvloop")
+    if name in MAY_IMPORT_OPENSSL:
+        allowed |= {"OpenSSL", "cryptography"}
     assert tops <= allowed
     if package != "podkit" and path.stem not in ("cli", "__main__"):
         assert not found & ENDPOINTS_MAY_NOT
