@@ -5,6 +5,8 @@ WHEREAMI_PORT ?= 8081
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PROTO_OUT ?= .
+PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=proto
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +28,12 @@ wheel-check: $(READY) ## build the wheel, install it afresh and run both program
 bench: $(READY) ## requests a second beside a bare aiohttp application (needs wrk)
 	@$(BIN)/python scripts/bench.py
 
+proto: $(READY) ## generate the code for proto/ anew
+	@mkdir -p $(PROTO_OUT)/podkit/proto $(PROTO_OUT)/whoami/proto
+	$(PROTOC) --python_out=$(PROTO_OUT)/whoami/proto --pyi_out=$(PROTO_OUT)/whoami/proto whoami.proto
+	$(PROTOC) --python_out=$(PROTO_OUT)/podkit/proto --pyi_out=$(PROTO_OUT)/podkit/proto \
+	  grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
+
 lock: ## pin the requirements again, with hashes (needs uv)
 	cd requirements && for set in server dev; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -44,7 +52,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help run test check wheel-check bench lock clean
+.PHONY: help run test check wheel-check bench proto lock clean
 
 # Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
 DOCKER ?= docker

@@ -1,26 +1,21 @@
 """The certificate files of a TLS server: checked at the start, and read again when they change."""
 
 import os
-import re
 import stat
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
 from podkit.log import say
+from podkit.pem import check_time, read_chain, read_key
 from podkit.tls import TlsError
 
 _PROTOCOLS: Final = (b"h2", b"http/1.1")  # to offer by ALPN, the best first
 _RECHECK: Final = 1.0  # seconds between two looks at the files, at least
-_LARGEST: Final = 1 << 20  # bytes of a file
-_KEY: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 _ANY_USE: Final = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 # what Go offers for TLS 1.2; clients choose by their order, and keys of 1024 bits are theirs to risk
 _CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES+SHA1:@SECLEVEL=1"
@@ -70,11 +65,15 @@ class Certificates:
         return looks
 
     def _build(self) -> SSL.Context:
-        leaf, *chain = _read_chain("certificate", self._cert)
-        key = _read_key(self._key)
-        if leaf.public_key() != key.public_key():
+        leaf, *chain = read_chain("certificate", self._cert)
+        key = read_key(self._key)
+        try:
+            belongs = leaf.public_key() == key.public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            raise TlsError(f"the certificate {self._cert} has a key of an unknown kind") from None
+        if not belongs:
             raise TlsError(f"the key {self._key} does not belong to the certificate {self._cert}")
-        _check_time(leaf, self._cert)
+        check_time(leaf, self._cert)
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         # a resumed session would carry neither the client's whole chain nor what has changed since
@@ -99,7 +98,7 @@ class Certificates:
             return
         store = context.get_cert_store()
         assert store is not None
-        for authority in _read_chain("authorities of clients", self._client_ca):
+        for authority in read_chain("authorities of clients", self._client_ca):
             store.add_cert(crypto.X509.from_cryptography(authority))
             context.add_client_ca(authority)
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # Go trusts each of them, root or not
@@ -128,47 +127,3 @@ def _verify(connection: SSL.Connection, cert: crypto.X509, problem: int, depth: 
         return True
     except ValueError:
         return False
-
-
-def _read(what: str, path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(_LARGEST + 1)
-    except (OSError, ValueError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else problem
-        raise TlsError(f"the {what} {path} can't be read: {reason}") from None
-    if len(data) > _LARGEST:
-        raise TlsError(f"the {what} {path} is larger than {_LARGEST} bytes")
-    return data
-
-
-def _read_chain(what: str, path: str) -> list[x509.Certificate]:
-    data = _read(what, path)
-    if b"-----BEGIN" not in data:
-        raise TlsError(f"the {what} {path}: no certificate in PEM in this file")
-    try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError:
-        raise TlsError(f"the {what} {path} can't be read: it is not PEM, or not whole") from None
-
-
-def _read_key(path: str) -> Any:
-    found = _KEY.search(_read("key", path))
-    if found is None:
-        raise TlsError(f"the key {path}: no private key in PEM in this file")
-    if b"ENCRYPTED" in found[0]:
-        raise TlsError(f"the key {path} is encrypted: give one without a passphrase")
-    try:
-        # validating a large RSA key would stop the server for half a second at each rotation
-        return load_pem_private_key(found[0], None, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise TlsError(f"the key {path} can't be read: it is not whole, or of an unknown kind") from None
-
-
-def _check_time(leaf: x509.Certificate, path: str) -> None:
-    now = datetime.now(UTC)
-    if leaf.not_valid_after_utc < now:
-        raise TlsError(f"the certificate {path} expired at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
-    if leaf.not_valid_before_utc > now:
-        moment = f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M}"
-        raise TlsError(f"the certificate {path} is not valid before {moment} UTC")

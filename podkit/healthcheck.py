@@ -34,5 +34,6 @@ def _connection(parts: SplitResult) -> http.client.HTTPConnection:
     if parts.scheme == "http":
         return http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=_PATIENCE)
     # a server that asks itself need not be convinced who it is, and its certificate may name another host
-    context = ssl._create_unverified_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=_PATIENCE, context=context)

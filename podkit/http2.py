@@ -301,8 +301,13 @@ class Http2Connection(asyncio.Protocol):
         assert not isinstance(answer, Upgrade)  # WebSockets stay on HTTP/1.1: no head from here asks for one
         if isinstance(answer, Response):
             self._respond(stream_id, stream, answer)
+        elif isinstance(answer, Dialogue) and self._server.draining:
+            self._respond(stream_id, stream, Response(headers=answer.headers, trailers=answer.farewell))
         elif isinstance(answer, Dialogue):
-            stream.task = asyncio.ensure_future(self._converse(stream_id, stream, answer))
+            stream.inbox = Inbox(partial(self._acknowledge, stream_id))
+            if stream.ended:
+                stream.inbox.end()
+            stream.task = asyncio.ensure_future(self._converse(stream_id, stream, stream.inbox, answer))
         else:
             stream.task = asyncio.ensure_future(self._respond_later(stream_id, stream, answer))
 
@@ -315,10 +320,7 @@ class Http2Connection(asyncio.Protocol):
         self._respond(stream_id, stream, response)
         self._pump()
 
-    async def _converse(self, stream_id: int, stream: Stream, answer: Dialogue) -> None:
-        inbox = stream.inbox = Inbox(partial(self._acknowledge, stream_id))
-        if stream.ended:
-            inbox.end()
+    async def _converse(self, stream_id: int, stream: Stream, inbox: Inbox, answer: Dialogue) -> None:
         response = Response(headers=answer.headers)
         self._h2.send_headers(stream_id, self._render_fields(stream.head, response, None))
         self._flush()
@@ -332,6 +334,10 @@ class Http2Connection(asyncio.Protocol):
                 else:
                     self._log(stream, response)
                     self._h2.send_headers(stream_id, piece, end_stream=True)
+        except asyncio.CancelledError:
+            if not self._server.draining or self._transport is None or stream_id not in self._streams:
+                raise
+            self._h2.send_headers(stream_id, answer.farewell, end_stream=True)
         except Exception as mistake:
             self._own_mistake(stream, mistake)
             self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
@@ -462,7 +468,13 @@ class Http2Connection(asyncio.Protocol):
     # the end
 
     def say_goodbye(self) -> None:
-        """Ask the client to open no more streams here; those that are on their way are answered."""
+        """Ask the client to open no more streams here; those that are on their way are answered.
+
+        A dialogue may have no end of its own, so it gets its farewell.
+        """
+        for stream in self._streams.values():
+            if stream.inbox is not None and stream.task is not None:
+                self._loop.call_soon(stream.task.cancel)  # after it has begun
         self._last_seen = self._loop.time()
         self._write_goaway((1 << 31) - 1)
         self._h2.ping(_GOODBYE)  # its answer tells that the client knows

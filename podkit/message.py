@@ -66,6 +66,7 @@ class Dialogue(NamedTuple):
 
     headers: Fields
     converse: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes | Fields]]
+    farewell: Fields  # the trailers where the server leaves first
 
 
 Answer = Response | Upgrade | Dialogue | Awaitable[Response]

@@ -237,17 +237,9 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             self._below.resume_reading()
             self._loop.call_soon(self._deliver)
 
-    def is_reading(self) -> bool:
-        """Whether data is delivered."""
-        return not self._paused and self._below.is_reading()
-
     def get_write_buffer_size(self) -> int:
         """Bytes that the socket has not taken yet."""
         return self._below.get_write_buffer_size()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """The marks between which writing is resumed and paused."""
-        return self._below.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set these marks."""

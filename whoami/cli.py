@@ -13,11 +13,13 @@ from podkit.http1 import Server
 from podkit.listen import ListenError, bind, run, serve
 from podkit.log import AccessLog
 from podkit.pod import Pod
+from podkit.rpc_routes import build_find_call
 from podkit.scalars import parse_bool
 from podkit.tls import TlsError, add_tls_flags, load_certificates
 from whoami.app import build_routes
 from whoami.config import Config
 from whoami.health import Health
+from whoami.rpc import build_methods
 
 _DEFAULT_PORT = 80
 _DEFAULT_BODY = 16 << 20
@@ -68,9 +70,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
     except ListenError as problem:
         show(stderr, f"whoami: {problem}")
         return 1
-    routes = build_routes(Config(options.name, environment), pod, Health())
+    config, state = Config(options.name, environment), Health()
+    routes = build_routes(config, pod, state)
+    find_call = build_find_call(partial(build_methods, config, pod, state))
     access_log = AccessLog(stderr) if options.verbose else None
-    build = partial(Server, routes.find, max_body=options.max_body, access_log=access_log)
+    build = partial(Server, routes.find, find_call=find_call, max_body=options.max_body, access_log=access_log)
     run(serve("whoami", listener, pod, build, options.grace_period, certificates))
     return 0
 

@@ -137,7 +137,7 @@ async def test_many_streams_at_once(whoami: Server) -> None:
     async with httpx.AsyncClient(
         http1=False, http2=True, limits=limits, base_url=f"http://127.0.0.1:{whoami.port}", timeout=PATIENCE
     ) as client:
-        waiting = asyncio.ensure_future(client.get("/?wait=1s"))
+        waiting = asyncio.ensure_future(client.get("/?wait=1m"))
         answers = await asyncio.gather(
             *[client.post("/", content=b"%d" % number * 9000) for number in range(100)]
         )

@@ -168,6 +168,13 @@ def test_mutual_tls_refuses(mutual: Server, identity: Identity | None, alert: st
     assert ask(mutual, request("/"), client_context(PINNED)).status == 200
 
 
+@pytest.mark.parametrize("identity", [identity for identity, _ in REFUSED.values()], ids=REFUSED)
+def test_mutual_tls_refuses_over_tls_12(mutual: Server, identity: Identity | None) -> None:
+    """Before the handshake is done."""
+    with pytest.raises(ssl.SSLError, match="ALERT"):
+        connect(mutual, client_context(identity, ssl.TLSVersion.TLSv1_2))
+
+
 @pytest.mark.filterwarnings("ignore:.*TLSv1_1 is deprecated")
 def test_old_versions_are_refused(secure: Server) -> None:
     """TLS 1.1 gets the alert for it."""
@@ -403,6 +410,27 @@ def test_healthcheck(tmp_path: Path) -> None:
             assert ask(server, request("/health", method="POST", body=health)).status == 200
             ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
             assert (ended.returncode, "503" in ended.stderr) == (status, status == 1)
+
+
+CURVE = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+
+
+@pytest.mark.parametrize("kind", ["chain", "parameters", "one file"])
+def test_files_as_they_come(tmp_path: Path, kind: str) -> None:
+    """The certificate's chain is sent; a key may have its curve before it, or its certificate around it."""
+    identity = issue("leaf", MIDDLE)
+    flags = identity.write(tmp_path)
+    (tmp_path / "tls.crt").write_bytes(identity.pem + MIDDLE.pem)
+    if kind == "parameters":
+        (tmp_path / "tls.key").write_bytes(CURVE + identity.key_pem)
+    if kind == "one file":
+        (tmp_path / "tls.key").write_bytes(identity.pem + identity.key_pem + MIDDLE.pem)
+        (tmp_path / "tls.crt").write_bytes((tmp_path / "tls.key").read_bytes())
+    context = client_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=ROOT.pem.decode())
+    with started("whoami", *flags) as server:
+        assert ask(server, request("/bench"), context).body == b"1"
 
 
 # rotation
