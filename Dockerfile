@@ -21,6 +21,7 @@ FROM debian:trixie-slim AS utils
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends bash bind9-dnsutils bind9-host ca-certificates curl iproute2 \
       iputils-ping jq netcat-openbsd openssl traceroute vim-tiny wget \
+ && apt-get clean \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 65532 utils \
  && useradd --uid 65532 --gid 65532 --create-home --shell /bin/bash utils

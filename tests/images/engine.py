@@ -33,6 +33,13 @@ def inspect(name: str) -> dict[str, Any]:
     return found[0]
 
 
+def network(name: str) -> dict[str, Any]:
+    """A container's place in the one network that it is in."""
+    (found,) = inspect(name)["NetworkSettings"]["Networks"].values()
+    place: dict[str, Any] = found
+    return place
+
+
 def unique(kind: str) -> str:
     """A name that nobody else has."""
     return f"{kind}-test-{uuid.uuid4().hex[:10]}"

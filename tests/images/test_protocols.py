@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import trustme
 
-from tests.images.engine import HARDENED, Container, contained, docker, inspect
+from tests.images.engine import HARDENED, Container, contained, docker, network
 from tests.unit.test_structure import MODULES, imports
 
 
@@ -33,7 +33,7 @@ def secure(prefix: str, mounted: str) -> Iterator[Container]:
 
 def curl(prefix: str, mounted: str, server: Container, *arguments: str) -> str:
     """What curl of the whereami image prints of a server called whoami.test, and the version of HTTP."""
-    address = inspect(server.name)["NetworkSettings"]["IPAddress"]
+    address = network(server.name)["IPAddress"]
     image = [*HARDENED, mounted, "--entrypoint=/usr/bin/curl", f"{prefix}whereami"]
     always = ["--silent", "--show-error", "--write-out", "%{http_version}"]
     always += ["--resolve", f"whoami.test:80:{address}"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.contract.test_whoami_http1 import RECORDED, Seen, Servers, replay, settings
-from tests.images.engine import Container, contained, docker, inspect
+from tests.images.engine import Container, contained, docker, inspect, network
 
 # The engine adds these to what a container's environment was asked to be
 ADDED_LINES = re.compile(rb"^(HOME|HOSTNAME|PATH)=.*\n", re.MULTILINE)
@@ -41,12 +41,11 @@ def seen(prefix: str) -> dict[str, Seen]:
 
     class Known(dict[str, Seen]):
         def __missing__(self, name: str) -> Seen:
-            network = inspect(name)["NetworkSettings"]
             show = ["--network", f"container:{name}", f"{prefix}utils", "ip", "-json", "address"]
             interfaces = json.loads(docker("run", "--rm", *show))
             addresses = [info["local"] for interface in interfaces for info in interface["addr_info"]]
             # the engine's proxy connects from the gateway, from a port of its own
-            gateway = re.escape(network["Gateway"]).encode()
+            gateway = re.escape(network(name)["Gateway"]).encode()
             self[name] = seen = SeenInContainer(
                 inspect(name)["Config"]["Hostname"], addresses, gateway + rb":\d+"
             )

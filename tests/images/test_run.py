@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.images.engine import HARDENED, USER, Container, contained, docker, inspect
+from tests.images.engine import HARDENED, USER, Container, contained, docker, inspect, network
 from tests.server import Answer, Server, wait_for
 
 PORTS = {"whoami": 80, "whereami": 8080}
@@ -78,7 +78,7 @@ def test_docker_stop_lets_requests_finish(prefix: str) -> None:
         asking = threading.Thread(target=lambda: answers.append(container.get("/?wait=2s")))
         asking.start()
         wait_for(lambda: _connections(container) > 0)
-        docker("stop", "--time", "30", container.name)
+        docker("stop", "-t", "30", container.name)
         asking.join()
         assert container.state()["ExitCode"] == 0
     assert [answer.status for answer in answers] == [200]
@@ -153,7 +153,6 @@ class TestWherePort80IsPrivileged:
 def test_a_container_is_a_server_like_any_other(whoami_container: Container) -> None:
     """It tells the host name and the address that the engine gave it."""
     assert isinstance(whoami_container, Server)
-    about = inspect(whoami_container.name)
     text = whoami_container.get("/").body.decode()
-    assert f"Hostname: {about['Config']['Hostname']}\n" in text
-    assert f"IP: {about['NetworkSettings']['IPAddress']}\n" in text
+    assert f"Hostname: {inspect(whoami_container.name)['Config']['Hostname']}\n" in text
+    assert f"IP: {network(whoami_container.name)['IPAddress']}\n" in text

@@ -5,13 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.images.engine import HARDENED, Container, docker, inspect, unique
-
-
-def address(container: Container) -> str:
-    """A container's own address."""
-    found: str = inspect(container.name)["NetworkSettings"]["IPAddress"]
-    return found
+from tests.images.engine import HARDENED, Container, docker, network, unique
 
 
 @pytest.mark.parametrize(
@@ -28,7 +22,9 @@ def test_whereami_has_curl_and_ping(
     whereami_container: Container, whoami_container: Container, command: str, shown: str
 ) -> None:
     """`docker exec … curl …` as the labs' `kubectl exec … -- curl …`."""
-    done = whereami_container.execute(*command.format(whoami=address(whoami_container)).split())
+    done = whereami_container.execute(
+        *command.format(whoami=network(whoami_container.name)["IPAddress"]).split()
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(shown, done.stdout)
 
@@ -62,7 +58,7 @@ def test_whereamis_curl_trusts_the_usual_authorities(whereami_container: Contain
 )
 def test_utils_has_the_labs_clients(utils: str, whoami_container: Container, command: str, shown: str) -> None:
     """Each tool works for the image's user, with no capability at all."""
-    whoami = address(whoami_container)
+    whoami = network(whoami_container.name)["IPAddress"]
     done = docker("exec", utils, "bash", "-o", "pipefail", "-c", command.replace("{whoami}", whoami))
     assert re.search(shown.replace("{whoami}", re.escape(whoami)), done), done
 
