@@ -80,3 +80,14 @@ bench-image: $(READY) ## time from docker run, and from the process's start, to 
 	@$(BIN)/python scripts/bench_image.py $(PREFIX)whoami:latest:80 $(PREFIX)whereami:latest:8080
 
 .PHONY: image push sbom bench-image
+
+# The labs on a cluster. With REGISTRY= nothing is built: the cluster pulls what was pushed there.
+TAG ?= $(VERSION)
+
+lab: $(if $(REGISTRY),,image) ## bring the labs up on your cluster, with local or pushed images (REGISTRY=, TAG=)
+	@REGISTRY=$(REGISTRY) TAG=$(TAG) sh scripts/lab.sh up
+
+lab-clean: ## remove the labs from your cluster, ns1 and ns2 with all that is in them
+	@sh scripts/lab.sh down
+
+.PHONY: lab lab-clean
