@@ -26,6 +26,12 @@ wheel-check: $(READY) ## build the wheel, install it afresh and run both program
 bench: $(READY) ## requests a second beside a bare aiohttp application (needs wrk)
 	@$(BIN)/python scripts/bench.py
 
+lab: $(if $(REGISTRY),,image) ## the labs on your cluster (REGISTRY=, TAG=: with images pushed there)
+	@REGISTRY=$(REGISTRY) TAG=$(TAG) sh scripts/lab.sh up
+
+lab-clean: ## remove the labs from your cluster, ns1 and ns2 with all that is in them
+	@sh scripts/lab.sh down
+
 lock: ## pin the requirements again, with hashes (needs uv)
 	cd requirements && for set in server dev; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -44,4 +50,4 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help run test check wheel-check bench lock clean
+.PHONY: help run test check wheel-check bench lab lab-clean lock clean

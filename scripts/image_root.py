@@ -1,0 +1,172 @@
+"""Assemble the file trees of the images that hold no distribution; runs in the Dockerfile's build stage.
+
+    image_root.py server ROOT          Python, the wheels in ./site and the programs
+    image_root.py tools ROOT BESIDE    curl and ping, without what the tree BESIDE has
+
+Whatever the processor: a file comes with the shared libraries that the loader finds for it, and each
+package of which a file was copied leaves its record and its licence, where scanners look for them.
+"""
+
+import compileall
+import py_compile
+import shutil
+import subprocess
+import sys
+import sysconfig
+from fnmatch import fnmatch
+from pathlib import Path
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+SITE = Path("/usr/local/lib") / STDLIB.name / "dist-packages"  # where Debian's Python looks for wheels
+AUTHORITIES = Path("/usr/share/ca-certificates/mozilla")
+PROGRAMS = ("whoami", "whereami")
+LAUNCHER = """\
+#!/usr/bin/python3 -I
+from {program}.cli import run_console
+
+run_console()
+"""
+NAMES = "hosts: files dns\n"
+
+# Parts of the standard library that no server imports, directly or through a library: an import of one of
+# these fails at once and by name, and the tests run every endpoint and protocol in the finished image.
+UNNEEDED_MODULES = (
+    *("test", "unittest", "doctest.py", "pdb.py", "bdb.py", "trace.py"),  # for developers
+    *("_pyrepl", "code.py", "cmd.py", "rlcompleter.py", "curses", "turtle.py"),  # for a terminal
+    *("pydoc.py", "pydoc_data", "pyclbr.py", "pickletools.py", "tabnanny.py"),  # about code
+    *("venv", "ensurepip", "zipapp.py", "sitecustomize.py"),  # for an installation that is changed
+    *("idlelib", "tkinter", "lib2to3", "turtledemo"),  # packaged apart, where they are
+    *("sqlite3", "dbm", "shelve.py", "xmlrpc", "wsgiref", "mailbox.py"),  # other storage and protocols
+    *("ftplib.py", "imaplib.py", "poplib.py", "smtplib.py", "webbrowser.py"),
+    *("_pydecimal.py", "_pydatetime.py", "_pyio.py"),  # stand-ins for modules in C that are there
+)
+UNNEEDED_EXTENSIONS = ("_test*", "xx*", "_xx*", "_codecs_*", "_curses*", "_dbm*", "_gdbm*", "_sqlite3*", "_tkinter*")
+UNNEEDED_EXTENSIONS += ("readline*", "_lsprof*", "_ctypes_test*")  # _codecs_* are the CJK encodings
+
+# Of the wheels: type stubs, sources that were compiled, a test extension, pip's book-keeping (the licences
+# and METADATA stay: what an inventory reads), and scripts for a shell.
+UNNEEDED_WHEEL_FILES = ("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.hash", "py.typed", "_testcapi*")
+UNNEEDED_WHEEL_FILES += ("RECORD", "INSTALLER", "REQUESTED", "WHEEL", "top_level.txt", "entry_points.txt", "bin")
+
+
+def run(*command: str | Path) -> str:
+    """A command's output; CalledProcessError where it fails."""
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+class Root:
+    """A tree that becomes an image; `beside` is one that lies below it, whose files it need not have."""
+
+    def __init__(self, path: Path, beside: Path | None = None) -> None:
+        self.path = path
+        self.beside = beside
+        self.sources: set[Path] = set()
+        for link in ("bin", "lib", "lib64", "sbin"):  # Debian's merged /usr; the loader's name is under /lib*
+            (path / "usr" / link).mkdir(parents=True, exist_ok=True)
+            (path / link).symlink_to(f"usr/{link}")
+
+    def place(self, path: Path) -> Path:
+        """Where an absolute path of the image is in this tree."""
+        return self.path / path.relative_to("/")
+
+    def copy(self, path: Path) -> None:
+        """A file, by the name that asked for it, with its content; and its libraries."""
+        target = self.place(path)
+        if target.exists() or (self.beside is not None and (self.beside / path.relative_to("/")).exists()):
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+        self.sources.add(path.resolve())
+        self.copy_libraries(path)
+
+    def copy_libraries(self, path: Path) -> None:
+        """The shared libraries that the loader finds for a file, and the loader."""
+        listed = subprocess.run(["ldd", path], capture_output=True, text=True)
+        for line in listed.stdout.splitlines() if listed.returncode == 0 else ():
+            found = [word for word in line.split() if word.startswith("/")]
+            if found:
+                self.copy(Path(found[0]))
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """A file of our own."""
+        target = self.place(Path(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(mode)
+
+    def record_packages(self) -> None:
+        """Say which of Debian's packages files are from, one record a file, and keep their licences."""
+        owners: set[str] = set()
+        for line in run("dpkg-query", "--search", *sorted(self.sources)).splitlines():
+            owners |= {name.strip() for name in line.rpartition(": ")[0].split(",")}
+        for owner in sorted(owners):
+            name = owner.partition(":")[0]
+            self.write(f"/var/lib/dpkg/status.d/{name}", run("dpkg-query", "--status", owner))
+            licence = Path(f"/usr/share/doc/{name}/copyright")
+            if licence.exists():  # some slim images have none
+                self.write(str(licence), licence.read_text())
+
+
+def copy_server(root: Root) -> None:
+    """Python with its standard library, the wheels, and the two programs."""
+
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        unneeded: tuple[str, ...] = ("__pycache__",)
+        if Path(folder) == STDLIB:
+            unneeded += UNNEEDED_MODULES
+        elif Path(folder).name == "lib-dynload":
+            unneeded += UNNEEDED_EXTENSIONS
+        elif not folder.startswith("/usr"):
+            unneeded += UNNEEDED_WHEEL_FILES
+        return {name for name in names if any(fnmatch(name, pattern) for pattern in unneeded)}
+
+    root.copy(Path("/usr/bin/python3"))
+    shutil.copytree(STDLIB, root.place(STDLIB), ignore=ignore)
+    shutil.copytree("site", root.place(SITE), ignore=ignore)
+    for extension in root.place(SITE).rglob("*.so"):
+        run("strip", "--strip-unneeded", extension)
+    for extension in root.path.rglob("*.so"):
+        root.copy_libraries(extension)
+    root.sources |= {path.resolve() for path in (STDLIB / "os.py", STDLIB / "asyncio/__init__.py")}
+    compile_modules(root)
+    for program in PROGRAMS:
+        root.write(f"/usr/bin/{program}", LAUNCHER.format(program=program), 0o755)
+    root.write("/etc/nsswitch.conf", NAMES)
+    root.write("/etc/os-release", Path("/etc/os-release").read_text())
+
+
+def compile_modules(root: Root) -> None:
+    """Leave byte code in the place of each source: smaller, and nothing to look up or compile at the start."""
+    done = compileall.compile_dir(
+        root.path,
+        maxlevels=20,
+        quiet=1,
+        legacy=True,
+        stripdir=str(root.path),  # a traceback names the image's paths
+        prependdir="/",
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,  # the same bytes in every build
+    )
+    assert done, "a module does not compile"
+    for source in root.path.rglob("*.py"):
+        source.unlink()
+
+
+def copy_tools(root: Root) -> None:
+    """curl with Mozilla's certificate authorities, and ping."""
+    for tool in ("curl", "ping"):
+        root.copy(Path("/usr/bin") / tool)
+    authorities = sorted(AUTHORITIES.glob("*.crt"))
+    root.sources.add(authorities[0])
+    root.write("/etc/ssl/certs/ca-certificates.crt", "".join(path.read_text() for path in authorities))
+
+
+def main(arguments: list[str]) -> None:
+    """Assemble one tree."""
+    kind, path, *beside = arguments
+    root = Root(Path(path), *map(Path, beside))
+    {"server": copy_server, "tools": copy_tools}[kind](root)
+    root.record_packages()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,125 @@
+"""`make lab` and `make lab-clean`: their script, with tools that only write down how they were called."""
+
+import os
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.labs.manifests import ROOT, render
+
+TOOL = """#!/bin/sh
+echo "$(basename "$0") $*" >>"$CALLS"
+[ "$*" != "config current-context" ] || { [ -n "$CONTEXT" ] && echo "$CONTEXT"; }
+"""
+VERSION = version("whoami-whereami")
+IMAGES = f"whoami:{VERSION} whereami:{VERSION} utils:{VERSION}"
+ROLLOUT = "kubectl rollout status deployment {}-l app.kubernetes.io/part-of=labs --timeout=3m"
+APPLIED = ["kubectl apply -k build/lab", *(ROLLOUT.format(space) for space in ("", "-n ns1 ", "-n ns2 "))]
+
+
+class Workplace:
+    """A copy of the project, and a PATH on which every tool is a recorder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        shutil.copytree(ROOT / "k8s", root / "k8s")
+        (root / "scripts").mkdir()
+        shutil.copy(ROOT / "scripts" / "lab.sh", root / "scripts")
+        shutil.copy(ROOT / "pyproject.toml", root)
+        (root / "bin").mkdir()
+        for name in ("kubectl", "kind", "k3d", "minikube"):
+            tool = root / "bin" / name
+            tool.write_text(TOOL)
+            tool.chmod(0o755)
+
+    def run(self, verb: str, context: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """lab.sh with this verb, on a cluster of this context."""
+        calls = {"CALLS": str(self.root / "calls"), "CONTEXT": context}
+        path = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        command = ["sh", str(self.root / "scripts" / "lab.sh"), verb]
+        return subprocess.run(command, env={"PATH": path, **calls, **env}, capture_output=True, text=True)
+
+    def calls(self) -> list[str]:
+        """How the tools were called, in order; not the question for the context."""
+        calls = (self.root / "calls").read_text().splitlines()
+        return [call for call in calls if call != "kubectl config current-context"]
+
+    def images(self) -> set[str]:
+        """The images that the labs would run."""
+        return {
+            container["image"]
+            for one in render(self.root / "build" / "lab")
+            if one["kind"] == "Deployment"
+            for container in one["spec"]["template"]["spec"]["containers"]
+        }
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    """A fresh one."""
+    return Workplace(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("context", "load"),
+    [
+        ("kind-kind", [f"kind load docker-image --name kind {IMAGES}"]),
+        ("kind-lab-2", [f"kind load docker-image --name lab-2 {IMAGES}"]),
+        ("k3d-labs", [f"k3d image import --cluster labs {IMAGES}"]),
+        ("minikube", [f"minikube image load {IMAGES}"]),
+        ("rancher-desktop", []),
+    ],
+)
+def test_a_local_cluster_gets_the_images(workplace: Workplace, context: str, load: list[str]) -> None:
+    """They are loaded into its nodes, then the labs are applied and awaited."""
+    run = workplace.run("up", context)
+    assert run.returncode == 0, run.stderr
+    assert workplace.calls() == [*load, *APPLIED]
+    assert workplace.images() == set(IMAGES.split())
+    assert "kubectl port-forward" in run.stdout
+
+
+def test_a_registry_is_named(workplace: Workplace) -> None:
+    """With REGISTRY= and TAG= nothing is loaded: the cluster pulls what was pushed there."""
+    run = workplace.run("up", "arn:cloud/cluster", REGISTRY="registry.example:5000/you", TAG="2.0")
+    assert run.returncode == 0, run.stderr
+    assert workplace.calls() == APPLIED
+    assert workplace.images() == {
+        f"registry.example:5000/you/{name}:2.0" for name in ("whoami", "whereami", "utils")
+    }
+
+
+@pytest.mark.parametrize(
+    ("context", "says"),
+    [
+        ("", "make lab: kubectl knows no cluster; create one (kind create cluster)"),
+        (
+            "gke_somewhere",
+            "make lab: gke_somewhere is not a kind, k3d, minikube or desktop cluster: "
+            "push the images, then make lab REGISTRY=...",
+        ),
+    ],
+    ids=["no context", "a cluster elsewhere"],
+)
+def test_what_cannot_work_is_said(workplace: Workplace, context: str, says: str) -> None:
+    """In one line, before anything is applied."""
+    run = workplace.run("up", context)
+    assert run.returncode == 1
+    assert run.stderr == f"{says}\n"
+    assert workplace.calls() == []
+
+
+def test_a_failed_step_ends_it(workplace: Workplace) -> None:
+    """Images that were not loaded are not waited for."""
+    (workplace.root / "bin" / "kind").write_text("#!/bin/sh\nexit 3\n")
+    assert workplace.run("up", "kind-kind").returncode == 3
+    assert workplace.calls() == []
+
+
+def test_clean(workplace: Workplace) -> None:
+    """Everything that was applied is deleted, also where part of it is gone already."""
+    assert workplace.run("down").returncode == 0
+    assert workplace.calls() == ["kubectl delete -k k8s --ignore-not-found"]
