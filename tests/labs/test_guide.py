@@ -230,6 +230,13 @@ def test_what_is_typed_in_the_utils_pod_is_there(example: Example) -> None:
     assert set(programs) - {"for", "do", "done", "exit"} <= TOOLS
 
 
+@pytest.mark.parametrize("example", named(r"kubectl exec .*deploy/kubia"), ids=str)
+def test_what_runs_in_a_kubia_pod_is_there(example: Example) -> None:
+    """The image of whereami holds no other programs than curl and ping."""
+    words = shlex.split(example.command)
+    assert words[words.index("--") + 1] in {"curl", "ping"}
+
+
 @pytest.mark.parametrize("example", named(r"^docker"), ids=str)
 def test_docker_knows_the_command_and_its_flags(example: Example) -> None:
     """Every flag that is Docker's own stands in its help."""
