@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.labs.apiserver import NO_CONTAINERS, cluster
+from tests.labs.apiserver import NO_CONTAINERS, empty_cluster
 from tests.labs.guide import DOCS, PAGES, Example, anchors, everything_typed, examples
 from tests.labs.manifests import K8S, KUBECTL, ROOT
 from tests.server import Server, started
@@ -117,7 +117,7 @@ def trainee(tmp_path: Path) -> Iterator[dict[str, str]]:
     certificate = trustme.CA().issue_cert("my.whereami.svc")  # what mkcert would write
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "whereami.pem")
     certificate.private_key_pem.write_to_path(tmp_path / "whereami-key.pem")
-    with cluster(tmp_path) as config:
+    with empty_cluster(tmp_path) as config:
         yield {"KUBECONFIG": str(config), "HOME": str(tmp_path), "PATH": f"{KUBECTL.parent}:/usr/bin:/bin"}
 
 
