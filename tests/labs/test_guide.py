@@ -202,11 +202,16 @@ def test_an_echo_is_what_whoami_answers_to_such_a_request(example: Example) -> N
     assert anonymous(answer.body.decode()) == anonymous(example.output)
 
 
-@pytest.mark.parametrize("example", ANSWERS, ids=str)
-def test_every_answer_shown_is_one_of_the_servers(example: Example, whereami: Server) -> None:
-    """Each line is one that whoami or whereami prints, and the lines are as many as there were requests."""
+@pytest.fixture(scope="module")
+def real(whereami: Server) -> str:
+    """What whoami, with the labs' name, and whereami answer."""
     with started("whoami", "--name=whoami") as whoami:
-        real = whoami.get("/").body.decode() + whereami.get("/").body.decode()
+        return whoami.get("/").body.decode() + whereami.get("/").body.decode()
+
+
+@pytest.mark.parametrize("example", ANSWERS, ids=str)
+def test_every_answer_shown_is_one_of_the_servers(example: Example, real: str) -> None:
+    """Each line is one that whoami or whereami prints, and the lines are as many as there were requests."""
     shown = anonymous(re.sub(r"^ *\d+ ", "", example.output, flags=re.MULTILINE)).replace("whoareyou", "whoami")
     assert set(shown.splitlines()) <= set(anonymous(real).splitlines())
     rounds = re.search(r"seq 1 (\d+)", example.command)
