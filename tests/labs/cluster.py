@@ -11,12 +11,16 @@ CREATED = "2026-01-01T00:00:00Z"
 
 
 class Cluster:
-    """One node, kube-proxy's configuration, and what is put in."""
+    """What the guide finds in a cluster: a node, two classes, kube-proxy's mode; and what is put in."""
 
     def __init__(self) -> None:
         self._objects: dict[Place, dict[str, Object]] = {}
         addresses = {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}]}
         self.put(("v1", "nodes", ""), {"kind": "Node", "metadata": {"name": "worker1"}, "status": addresses})
+        networking, gateway = "networking.k8s.io/v1", "gateway.networking.k8s.io/v1"
+        traefik = {"kind": "IngressClass", "metadata": {"name": "traefik"}}
+        self.put((networking, "ingressclasses", ""), traefik)
+        self.put((gateway, "gatewayclasses", ""), {"kind": "GatewayClass", "metadata": {"name": "nginx"}})
         proxy = {"metadata": {"name": "kube-proxy"}, "data": {"config.conf": "mode: iptables\n"}}
         self.put(("v1", "configmaps", "kube-system"), {"kind": "ConfigMap"} | proxy)
 

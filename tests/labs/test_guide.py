@@ -141,7 +141,7 @@ def test_kubectl_does_what_a_page_shows(page: Path, trainee: dict[str, str]) -> 
         assert run(BEFORE[page.name], trainee).returncode == 0
     for example in typed:
         done = run(settings + example.command, trainee)
-        if re.match(r"[A-Z]+=", example.command):
+        if re.match(r"[A-Z_]+=", example.command):
             settings += example.command + "\n"
         if re.search(r"kubectl (exec|port-forward|logs)", example.command):
             assert NO_CONTAINERS in done.stderr, f"{example}: {done.stderr}"
