@@ -5,6 +5,8 @@ WHEREAMI_PORT ?= 8081
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PROTO_OUT ?= .
+PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=proto
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +28,11 @@ wheel-check: $(READY) ## build the wheel, install it afresh and run both program
 bench: $(READY) ## requests a second beside a bare aiohttp application (needs wrk)
 	@$(BIN)/python scripts/bench.py
 
-lab: $(if $(REGISTRY),,image) ## the labs on your cluster (REGISTRY=, TAG=: with images pushed there)
-	@REGISTRY=$(REGISTRY) TAG=$(TAG) sh scripts/lab.sh up
-
-lab-clean: ## remove the labs from your cluster, ns1 and ns2 with all that is in them
-	@sh scripts/lab.sh down
+proto: $(READY) ## generate the code for proto/ anew
+	@mkdir -p $(PROTO_OUT)/podkit/proto $(PROTO_OUT)/whoami/proto
+	$(PROTOC) --python_out=$(PROTO_OUT)/whoami/proto --pyi_out=$(PROTO_OUT)/whoami/proto whoami.proto
+	$(PROTOC) --python_out=$(PROTO_OUT)/podkit/proto --pyi_out=$(PROTO_OUT)/podkit/proto \
+	  grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
 
 lock: ## pin the requirements again, with hashes (needs uv)
 	cd requirements && for set in server dev; do \
@@ -50,4 +52,43 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help run test check wheel-check bench lab lab-clean lock clean
+.PHONY: help run test check wheel-check bench proto lock clean
+
+# Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
+DOCKER ?= docker
+IMAGES := whoami whereami utils
+PREFIX ?=
+SBOM ?= build/sbom
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE = $(shell git config --get remote.origin.url || echo unknown)
+
+image: ## build the images whoami, whereami and utils, tagged with the version and latest (PREFIX=)
+	@for name in $(IMAGES); do \
+	  $(DOCKER) build --target $$name --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	    --build-arg SOURCE=$(SOURCE) --tag $(PREFIX)$$name:$(VERSION) --tag $(PREFIX)$$name:latest . || exit 1; done
+
+push: ## push the images to a registry: make push REGISTRY=host:port/you
+	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=host:port/you" >&2; exit 2; }
+	@for name in $(IMAGES); do for tag in $(VERSION) latest; do \
+	  $(DOCKER) tag $(PREFIX)$$name:$(VERSION) $(REGISTRY)/$$name:$$tag && \
+	  $(DOCKER) push $(REGISTRY)/$$name:$$tag || exit 1; done; done
+
+sbom: $(READY) ## list what is in the server images, in CycloneDX, in build/sbom (PREFIX=, SBOM=)
+	@$(BIN)/python scripts/image_sbom.py $(SBOM) $(PREFIX)whoami:$(VERSION) $(PREFIX)whereami:$(VERSION)
+
+bench-image: $(READY) ## time from docker run, and from the process's start, to the first answer; memory
+	@$(BIN)/python scripts/bench_image.py $(PREFIX)whoami:latest:80 $(PREFIX)whereami:latest:8080
+
+.PHONY: image push sbom bench-image
+
+# The labs on a cluster. With REGISTRY= nothing is built: the cluster pulls what was pushed there.
+TAG ?= $(VERSION)
+
+lab: $(if $(REGISTRY),,image) ## bring the labs up on your cluster, with local or pushed images (REGISTRY=, TAG=)
+	@REGISTRY=$(REGISTRY) TAG=$(TAG) sh scripts/lab.sh up
+
+lab-clean: ## remove the labs from your cluster, ns1 and ns2 with all that is in them
+	@sh scripts/lab.sh down
+
+.PHONY: lab lab-clean

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from podkit.http1 import Connection
 
 _ROOT: Final = URL("/")
-_REFUSED: Final = Head(b"-", b"/", b"", b"-", b"", (1, 1), {}, True, 0, (), False)
+_REFUSED: Final = Head(b"-", b"/", b"", b"-", b"", (1, 1), {}, True, 0, (), b"")
 
 
 class Exchange(web.BaseRequest):
@@ -46,7 +46,7 @@ def _raw_message(head: Head) -> RawRequestMessage:
         tuple(pairs),
         head.close,
         None,
-        head.upgrade,
+        bool(head.upgrade),
         head.length < 0,
         _ROOT,
     )

@@ -13,22 +13,26 @@ import struct
 import termios
 import time
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import EMPTY_PAYLOAD, web
 
 from podkit.exchange import Exchange, Reply, WebSocket
 from podkit.log import AccessLog, say
-from podkit.message import Answer, Head, Request, Response, Upgrade, error
+from podkit.message import Answer, Dialogue, Head, Request, Response, Upgrade, error
 from podkit.request_head import BadRequest, parse_head, tokens
 from podkit.request_stream import Body, RequestStream
 from podkit.routes import FindRoute
 from podkit.wire import Clock, render_address, render_head
 
+if TYPE_CHECKING:
+    from podkit.http2 import Http2Connection
+
 PRIVATE: Final = (
     "_buffer_paused",
     "_force_close",
     "_loop",
+    "_message_tail",
     "_messages",
     "_next_keepalive_close_time",
     "_parser",
@@ -45,6 +49,7 @@ LINGER: Final = 1.0  # seconds to read on after a refusal, so that the client ge
 GONE_AFTER: Final = 1.0  # seconds that a waiting answer outlives the end of its client's bytes
 QUIET: Final = 0.3  # seconds without a request before a draining server closes a connection
 SHORT_WAY: Final = 1 << 16  # bytes of pipelined answers at once
+HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
@@ -52,15 +57,24 @@ _END_OF_HEAD: Final = b"\r\n\r\n"
 class Server(web.Server):
     """aiohttp's low-level server with our connections, and what they share."""
 
-    def __init__(self, find_route: FindRoute, *, max_body: int, access_log: AccessLog | None = None) -> None:
+    def __init__(
+        self,
+        find_route: FindRoute,
+        *,
+        find_call: FindRoute | None = None,
+        max_body: int,
+        access_log: AccessLog | None = None,
+    ) -> None:
         super().__init__(self._never, handler_cancellation=True)
         self.request_factory = Exchange  # type: ignore[assignment]  # gets our heads, not llhttp's
         self.find_route = find_route
+        self.find_call = find_call  # the routes of gRPC, where it is served
         self.max_body = max_body
         self.access_log = access_log
         self.clock = Clock()
         self.draining = False
         self.websockets: set[web.WebSocketResponse] = set()
+        self.http2: set[Http2Connection] = set()
 
     def __call__(self) -> "Connection":
         return Connection(self)
@@ -79,20 +93,36 @@ class Server(web.Server):
             asyncio.ensure_future(websocket.close(code=1001, message=b"server shutdown"))
             for websocket in self.websockets
         ]
-        while self._connections and time.monotonic() < deadline:
+        for client in self.http2:
+            client.say_goodbye()
+        while (self._connections or self.http2) and time.monotonic() < deadline:
             for connection in self.connections:
                 if isinstance(connection, Connection):
                     connection.close_if_quiet()
+            for client in list(self.http2):
+                client.close_if_quiet()
             await asyncio.sleep(0.02)
         for goodbye in goodbyes:
             goodbye.cancel()
+        for client in list(self.http2):
+            client.abort()
         await self.shutdown(0.05)  # aiohttp takes 0 for no limit
 
 
 class Connection(web.RequestHandler):
     """A client's connection."""
 
-    __slots__ = ("_ended", "_header_timer", "_last_seen", "_stream", "remote_addr", "responding", "server")
+    __slots__ = (
+        "_ended",
+        "_header_timer",
+        "_last_seen",
+        "_opening",
+        "_stream",
+        "peer_subjects",
+        "remote_addr",
+        "responding",
+        "server",
+    )
 
     def __init__(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
@@ -105,10 +135,12 @@ class Connection(web.RequestHandler):
         )
         self.server = server
         self.remote_addr = ""
+        self.peer_subjects: tuple[str, ...] = ()
         self.responding = False
         self._ended = False  # the client sends no more
         self._header_timer: asyncio.TimerHandle | None = None
         self._last_seen = 0.0
+        self._opening: bytes | None = b""  # the first bytes, until they tell the protocol
         self._stream = RequestStream(self, EMPTY_PAYLOAD, loop)
         self._parser = self._stream  # type: ignore[assignment]  # stands in for llhttp
         self._request_handler = self._handle
@@ -118,8 +150,11 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self.remote_addr = render_address(transport.get_extra_info("peername"))
+        self.peer_subjects = transport.get_extra_info("peer_subjects", ())
         self._last_seen = self._loop.time()
         super().connection_made(transport)
+        if transport.get_extra_info("alpn_protocol") == b"h2":
+            self._hand_over(self._build_http2())
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone; what is in progress for it is cancelled."""
@@ -131,6 +166,10 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client: answered at once where nothing has to be waited for."""
         self._last_seen = self._loop.time()
+        if self._opening is not None:
+            data = self._sniff(data)
+            if not data:
+                return
         if self._waiter is not None and not self._messages and self._stream.idle:
             data = self._answer_at_once(data)
             if not data:
@@ -140,6 +179,8 @@ class Connection(web.RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for a bool
         """The client has sent all. It may still read: what it asked for is answered."""
+        if self._opening:
+            self._take_for_http1()
         self._ended = True
         self._stream.feed_eof()
         if self._force_close or (self._waiter is not None and not self._messages):
@@ -158,6 +199,59 @@ class Connection(web.RequestHandler):
         if not self._reading_paused and not self._buffer_paused:
             self._resume_transport_reading()
 
+    # other protocols
+
+    def _sniff(self, data: bytes) -> bytes:
+        """The first bytes if they are HTTP/1.1's; none if they are HTTP/2's, or too few to tell."""
+        opening = (self._opening or b"") + data
+        if not HTTP2_PREFACE.startswith(opening[: len(HTTP2_PREFACE)]):
+            self._opening = None
+            return opening
+        self._opening = opening
+        if len(opening) >= len(HTTP2_PREFACE):
+            http2 = self._build_http2()
+            self._hand_over(http2)
+            http2.data_received(opening)
+        elif self._header_timer is None:
+            self._header_timer = self._loop.call_later(HEADER_TIMEOUT, self._header_late)
+        return b""
+
+    def _take_for_http1(self) -> None:
+        """Bytes that could have become HTTP/2's preface did not."""
+        opening, self._opening = self._opening or b"", None
+        super().data_received(opening)
+
+    def _build_http2(self) -> "Http2Connection":
+        from podkit.http2 import Http2Connection  # not before somebody speaks it: it takes time to load
+
+        return Http2Connection(self.server)
+
+    def _hand_over(self, successor: "Http2Connection") -> None:
+        """Let another protocol have the transport, and end as if the connection was lost."""
+        transport, self.transport = self.transport, None
+        assert transport is not None
+        self.connection_lost(None)
+        transport.set_protocol(successor)
+        successor.connection_made(transport)
+
+    def _is_encrypted(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("alpn_protocol") is not None
+
+    async def _upgrade_to_http2(self, request: Request) -> None:
+        """Go on in HTTP/2 with this request's answer. Returns where the client can't: its settings are bad."""
+        http2 = self._build_http2()
+        try:
+            http2.take_over(request.head.header(b"Http2-Settings"), request)
+        except ValueError as problem:
+            raise BadRequest(400, str(problem)) from None
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        early, self._message_tail = self._message_tail, b""
+        self._hand_over(http2)
+        http2.answer_first(request)
+        http2.data_received(early)
+        await asyncio.sleep(0)  # where the end of this connection cancels this
+
     # the short way
 
     def _answer_at_once(self, data: bytes) -> bytes:
@@ -174,7 +268,7 @@ class Connection(web.RequestHandler):
                 break
             if head.length or head.upgrade or b"Expect" in head.headers:
                 break
-            request = Request(head, self.remote_addr)
+            request = Request(head, self.remote_addr, peer_subjects=self.peer_subjects)
             try:
                 response = server.find_route(head).endpoint(request)
             except Exception:  # the long way meets it again, and answers 500
@@ -207,17 +301,20 @@ class Connection(web.RequestHandler):
         if exchange.refusal is not None:
             return self._refuse(exchange, exchange.refusal)
         head = exchange.head
-        request = Request(head, self.remote_addr)
+        request = Request(head, self.remote_addr, peer_subjects=self.peer_subjects)
         try:
             expect = tokens(head.headers.get(b"Expect"))
             if head.version >= (1, 1) and expect not in ([], [b""], [b"100-continue"]):
                 raise BadRequest(417, "unknown expectation")
             route = self.server.find_route(head)
-            if route.reads_body and head.length:
+            if head.length and (route.reads_body or head.upgrade == b"h2c"):
                 request = await self._read_body(exchange, bool(expect))
+            if head.upgrade == b"h2c" and not self._is_encrypted():
+                await self._upgrade_to_http2(request)
             answer: Answer = route.endpoint(request)
             if isinstance(answer, Upgrade):
                 return await self._upgrade(exchange, answer, request, start)
+            assert not isinstance(answer, Dialogue)  # those are found by HTTP/2 alone
             response = answer if isinstance(answer, Response) else await answer
         except BadRequest as problem:
             return self._refuse(exchange, problem)
@@ -233,7 +330,8 @@ class Connection(web.RequestHandler):
         if expects_continue and head.length <= self.server.max_body:
             if body.total_bytes:
                 # the original never reads such a body, and says so in its answer
-                return Request(head, self.remote_addr, body_error="http: invalid Read on closed Body")
+                error_text = "http: invalid Read on closed Body"
+                return Request(head, self.remote_addr, body_error=error_text, peer_subjects=self.peer_subjects)
             await exchange.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         blocks, size = [], 0
         while not body.at_eof() and max(size, head.length) <= self.server.max_body:
@@ -247,7 +345,8 @@ class Connection(web.RequestHandler):
             raise BadRequest(413, f"the body is larger than {self.server.max_body} bytes")
         if isinstance(body.error, BadRequest):
             raise body.error
-        return Request(head, self.remote_addr, b"".join(blocks), str(body.error or ""), body.trailers)
+        whole, problem = b"".join(blocks), str(body.error or "")
+        return Request(head, self.remote_addr, whole, problem, body.trailers, self.peer_subjects)
 
     async def _upgrade(
         self, exchange: Exchange, answer: Upgrade, request: Request, start: float
@@ -334,6 +433,10 @@ class Connection(web.RequestHandler):
 
     def _header_late(self) -> None:
         self._header_timer = None
+        if self._opening:
+            self._take_for_http1()
+            if not self._stream.inside_head:
+                return
         late = self._stream.give_up(BadRequest(408, "the request's head takes too long"))
         self._messages.extend(late)  # type: ignore[arg-type]  # our messages, as above
         if self._waiter is not None and not self._waiter.done():

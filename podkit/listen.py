@@ -7,12 +7,16 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podkit.http1 import Server
 from podkit.log import say
 from podkit.pod import Pod
+from podkit.tls import secure
 from podkit.wire import render_address
+
+if TYPE_CHECKING:
+    from podkit.certificates import Certificates
 
 _BACKLOG = 1024
 
@@ -63,6 +67,7 @@ async def serve(
     pod: Pod,
     build_server: Callable[[], Server],
     grace_period: float,
+    certificates: "Certificates | None" = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain for at most `grace_period` seconds.
 
@@ -84,12 +89,18 @@ async def serve(
         loop.add_signal_handler(number, on_signal, number)
     with pod.watching(loop):
         server = build_server()
-        acceptor = await loop.create_server(server, sock=listener, backlog=_BACKLOG)
-        say(f"{program}: listening on http://{render_address(listener.getsockname())}")
+        secured = secure(certificates, server) if certificates else None
+        acceptor = await loop.create_server(secured or server, sock=listener, backlog=_BACKLOG)
+        scheme = "https" if secured else "http"
+        say(f"{program}: listening on {scheme}://{render_address(listener.getsockname())}")
         await stopping.wait()
         await asyncio.sleep(0)  # connections that the kernel has accepted already
         acceptor.close()
-        await server.drain(grace_period)
+        server.draining = True
+        began = loop.time()
+        if secured:
+            await secured.settle(grace_period)
+        await server.drain(max(0.0, grace_period - (loop.time() - began)))
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(acceptor.wait_closed(), 1)
     say(f"{program}: stopped")

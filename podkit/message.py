@@ -1,10 +1,11 @@
 """What a transport hands to an endpoint, and what an endpoint hands back."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Headers = Mapping[bytes, list[bytes]]
+Fields = tuple[tuple[bytes, bytes], ...]
 _NO_HEADERS: Headers = MappingProxyType({})
 
 
@@ -21,7 +22,7 @@ class Head(NamedTuple):
     close: bool  # the client asked for the connection to end
     length: int  # of the body in bytes; -1 for chunked
     trailer_names: tuple[bytes, ...]
-    upgrade: bool  # asks for the WebSocket protocol
+    upgrade: bytes  # the protocol it asks for: ``websocket``, ``h2c`` or none
 
     def header(self, name: bytes) -> bytes:
         """The first value of a header, by its canonical name; empty where there is none."""
@@ -37,15 +38,17 @@ class Request(NamedTuple):
     body: bytes = b""
     body_error: str = ""  # why the body ended early, in the original's words
     trailers: Headers = _NO_HEADERS
+    peer_subjects: tuple[str, ...] = ()  # of the client's certificates over TLS, its own first
 
 
 class Response(NamedTuple):
     """An answer. A body that is not bytes is streamed, and `length` says how many bytes it yields."""
 
     status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Fields = ()
     body: bytes | Iterable[bytes | memoryview] = b""
     length: int | None = None
+    trailers: Fields = ()  # over HTTP/2
 
 
 class Upgrade(NamedTuple):
@@ -55,7 +58,18 @@ class Upgrade(NamedTuple):
     max_message: int  # bytes
 
 
-Answer = Response | Upgrade | Awaitable[Response]
+class Dialogue(NamedTuple):
+    """An answer over HTTP/2 that is given while the request still comes, as gRPC's streaming calls are.
+
+    `converse` gets the blocks of the request's body and yields those of the answer's, and then the trailers.
+    """
+
+    headers: Fields
+    converse: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes | Fields]]
+    farewell: Fields  # the trailers where the server leaves first
+
+
+Answer = Response | Upgrade | Dialogue | Awaitable[Response]
 Endpoint = Callable[[Request], Answer]
 
 PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")

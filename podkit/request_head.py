@@ -123,8 +123,16 @@ def parse_head(block: bytes) -> Head:
         b"close" in connection or (not at_least_11 and b"keep-alive" not in connection),
         length,
         trailer_names,
-        b"upgrade" in connection and b"websocket" in tokens(headers.get(b"Upgrade")),
+        _upgrade(connection, headers) if connection else b"",
     )
+
+
+def _upgrade(connection: list[bytes], headers: dict[bytes, list[bytes]]) -> bytes:
+    """The protocol that the client would rather speak, of those that are spoken here."""
+    protocols = tokens(headers.get(b"Upgrade"))
+    if b"upgrade" in connection and b"websocket" in protocols:
+        return b"websocket"
+    return b"h2c" if b"http2-settings" in connection and b"h2c" in protocols else b""
 
 
 def _framing(headers: dict[bytes, list[bytes]], at_least_11: bool) -> tuple[int, tuple[bytes, ...]]:

@@ -23,7 +23,10 @@ FindRoute = Callable[[Head], Route]
 
 
 class Routes:
-    """A table of paths to routes. ``/`` also takes every path that has no route of its own."""
+    """A table of paths to routes. ``/`` also takes every path that has no route of its own.
+
+    A path ``/name/`` takes all below it, and ``/name`` is sent there.
+    """
 
     def __init__(self, table: Mapping[bytes, Route]) -> None:
         self._table = table
@@ -51,17 +54,21 @@ class Routes:
             return Route(lambda request: Response(400, ((b"Connection", b"close"),)))
         if clean_path(path) != path:
             return None
-        if path.count(b"/") == 1 and b"%2F" not in path.upper():
-            return self._route(unescape(path))
-        return self._fallback
+        first, slash, _ = path[1:].partition(b"/")
+        if b"%2F" in first.upper():
+            return self._fallback
+        name = b"/" + unescape(first)
+        if not slash and name + b"/" in self._table:
+            return Route(lambda request: _redirect(request.head, b"/"))
+        return self._route(name + slash)
 
     def _route(self, path: bytes) -> Route:
         found: Route = self._table.get(path, self._fallback)
         return found
 
 
-def _redirect(head: Head) -> Response:
-    location = clean_path(head.path) + (b"?" + head.query if head.query else b"")
+def _redirect(head: Head, slash: bytes = b"") -> Response:
+    location = clean_path(head.path) + slash + (b"?" + head.query if head.query else b"")
     location = _NOT_ASCII.sub(lambda match: b"%%%02x" % ord(match[0]), location)
     fields: tuple[tuple[bytes, bytes], ...] = ((b"Location", location),)
     body = b""

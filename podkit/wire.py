@@ -33,6 +33,10 @@ class Clock:
             self._line = b"Date: %s\r\n" % formatdate(now, usegmt=True).encode()
         return self._line
 
+    def date(self) -> bytes:
+        """The value alone."""
+        return self.date_line()[6:-2]
+
 
 @lru_cache(maxsize=256)
 def _status_line(status: int, at_least_11: bool) -> bytes:

@@ -22,31 +22,42 @@ AUTHORITIES = Path("/usr/share/ca-certificates/mozilla")
 PROGRAMS = ("whoami", "whereami")
 LAUNCHER = """\
 #!/usr/bin/python3 -I
+import gc
+
+gc.disable()  # what a start imports is no garbage: looking for some takes a tenth of the time
 from {program}.cli import run_console
 
+gc.enable()
 run_console()
 """
 NAMES = "hosts: files dns\n"
 
-# Parts of the standard library that no server imports, directly or through a library: an import of one of
-# these fails at once and by name, and the tests run every endpoint and protocol in the finished image.
+# Parts of the standard library that no server imports, directly or through a library. (An import of one
+# would fail at once and by name; the tests run every endpoint in the finished image.)
 UNNEEDED_MODULES = (
     *("test", "unittest", "doctest.py", "pdb.py", "bdb.py", "trace.py"),  # for developers
     *("_pyrepl", "code.py", "cmd.py", "rlcompleter.py", "curses", "turtle.py"),  # for a terminal
     *("pydoc.py", "pydoc_data", "pyclbr.py", "pickletools.py", "tabnanny.py"),  # about code
-    *("venv", "ensurepip", "zipapp.py", "sitecustomize.py"),  # for an installation that is changed
-    *("idlelib", "tkinter", "lib2to3", "turtledemo"),  # packaged apart, where they are
-    *("sqlite3", "dbm", "shelve.py", "xmlrpc", "wsgiref", "mailbox.py"),  # other storage and protocols
-    *("ftplib.py", "imaplib.py", "poplib.py", "smtplib.py", "webbrowser.py"),
-    *("_pydecimal.py", "_pydatetime.py", "_pyio.py"),  # stand-ins for modules in C that are there
+    *("venv", "ensurepip", "zipapp.py", "sitecustomize.py"),  # for an installation that changes
+    *("idlelib", "tkinter", "lib2to3", "turtledemo"),  # in packages of their own, where they are
+    *("sqlite3", "dbm", "shelve.py", "xml", "plistlib.py", "bz2.py", "lzma.py"),  # other formats
+    *("xmlrpc", "wsgiref", "mailbox.py", "ftplib.py", "imaplib.py", "poplib.py", "smtplib.py"),  # and protocols
+    *("_pydecimal.py", "_pydatetime.py", "_pyio.py"),  # stand-ins for modules in C, which are there
 )
-UNNEEDED_EXTENSIONS = ("_test*", "xx*", "_xx*", "_codecs_*", "_curses*", "_dbm*", "_gdbm*", "_sqlite3*", "_tkinter*")
-UNNEEDED_EXTENSIONS += ("readline*", "_lsprof*", "_ctypes_test*")  # _codecs_* are the CJK encodings
+UNNEEDED_EXTENSIONS = (
+    *("_test*", "_ctypes_test*", "xx*", "_lsprof*"),  # for developers
+    *("_bz2*", "_lzma*", "_sqlite3*", "_dbm*", "_gdbm*", "_curses*", "_tkinter*", "readline*"),  # of the above
+    "_codecs_*",  # the CJK encodings; what the servers read and write is UTF-8 and Latin-1
+)
 
-# Of the wheels: type stubs, sources that were compiled, a test extension, pip's book-keeping (the licences
-# and METADATA stay: what an inventory reads), and scripts for a shell.
-UNNEEDED_WHEEL_FILES = ("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.hash", "py.typed", "_testcapi*")
-UNNEEDED_WHEEL_FILES += ("RECORD", "INSTALLER", "REQUESTED", "WHEEL", "top_level.txt", "entry_points.txt", "bin")
+# Of the wheels: type stubs, sources that were compiled, pip's book-keeping (an inventory reads METADATA, and
+# the licences stay), commands for a shell; and the C compiler's front end of cffi, of which cryptography
+# uses the compiled part alone.
+UNNEEDED_WHEEL_FILES = (
+    *("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.hash", "py.typed", "_testcapi*", "bin"),
+    *("RECORD", "INSTALLER", "REQUESTED", "WHEEL", "top_level.txt", "entry_points.txt"),
+    *("cffi", "pycparser", "pycparser-*"),
+)
 
 
 def run(*command: str | Path) -> str:
@@ -83,9 +94,11 @@ class Root:
         """The shared libraries that the loader finds for a file, and the loader."""
         listed = subprocess.run(["ldd", path], capture_output=True, text=True)
         for line in listed.stdout.splitlines() if listed.returncode == 0 else ():
-            found = [word for word in line.split() if word.startswith("/")]
-            if found:
-                self.copy(Path(found[0]))
+            for word in line.split():
+                if word.startswith("/") and not Path(word).is_relative_to(
+                    self.path
+                ):  # a wheel may bring its own
+                    self.copy(Path(word))
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """A file of our own."""
@@ -127,7 +140,8 @@ def copy_server(root: Root) -> None:
         run("strip", "--strip-unneeded", extension)
     for extension in root.path.rglob("*.so"):
         root.copy_libraries(extension)
-    root.sources |= {path.resolve() for path in (STDLIB / "os.py", STDLIB / "asyncio/__init__.py")}
+    library = root.place(STDLIB)
+    root.sources |= {STDLIB / path.relative_to(library) for path in library.rglob("*") if path.is_file()}
     compile_modules(root)
     for program in PROGRAMS:
         root.write(f"/usr/bin/{program}", LAUNCHER.format(program=program), 0o755)

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 registry=${REGISTRY:-}
-tag=${TAG:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
+tag=${TAG:-latest}
 
 fail() {
   echo "make lab: $*" >&2

@@ -54,7 +54,7 @@ class Server:
         self.port = int(found[1])
 
     def _started(self) -> re.Match[str] | None:
-        return re.search(r"listening on http://\S*:(\d+)", "".join(self.err))
+        return re.search(r"listening on https?://\S*:(\d+)", "".join(self.err))
 
     @staticmethod
     def _gather(stream: IO[str] | None, lines: list[str]) -> threading.Thread:

@@ -2,8 +2,10 @@
 
 from functools import partial
 
+from podkit.message import Request, Response
 from podkit.pod import Pod
 from podkit.routes import Route, Routes
+from podkit.rpc import check_request
 from whoami.api import api
 from whoami.bench import bench
 from whoami.config import Config
@@ -25,5 +27,13 @@ def build_routes(config: Config, pod: Pod, state: Health) -> Routes:
             b"/echo": Route(echo),
             b"/health": Route(partial(health, state), reads_body=True),
             b"/openapi.yaml": Route(openapi),
+            b"/whoami.Whoami/": Route(_no_call),
         }
     )
+
+
+def _no_call(request: Request) -> Response:
+    """What comes to the paths of gRPC and is no call of it."""
+    answer = check_request(request.head)
+    assert isinstance(answer, Response)
+    return answer

@@ -13,10 +13,13 @@ from podkit.http1 import Server
 from podkit.listen import ListenError, bind, run, serve
 from podkit.log import AccessLog
 from podkit.pod import Pod
+from podkit.rpc_routes import build_find_call
 from podkit.scalars import parse_bool
+from podkit.tls import TlsError, add_tls_flags, load_certificates
 from whoami.app import build_routes
 from whoami.config import Config
 from whoami.health import Health
+from whoami.rpc import build_methods
 
 _DEFAULT_PORT = 80
 _DEFAULT_BODY = 16 << 20
@@ -41,8 +44,7 @@ def _flags(environ: Mapping[str, str]) -> Flags:
     flags.switch("no-env", no_env, "never show the environment, whatever a client asks (WHOAMI_NO_ENV)")
     flags.value("max-body", body, size, "BYTES", "the largest body to echo (WHOAMI_MAX_BODY; default 16777216)")
     flags.value("grace-period", 10.0, seconds, "DURATION", "time for requests in flight at the end (10s)")
-    for name, text in (("cert", "a certificate"), ("key", "its key"), ("cacert", "authorities of clients")):
-        flags.value(name, "", str, "FILE", f"{text}, for TLS (not served by this version)")
+    add_tls_flags(flags)
     return flags
 
 
@@ -54,12 +56,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
             own_port = flags.get_default("port")
             return healthcheck("whoami", list(arguments[1:]), f"http://127.0.0.1:{own_port}/health")
         options = flags.parse(arguments)
-        for name in ("cert", "key", "cacert"):
-            if getattr(options, name):
-                raise Usage(2, f"whoami: --{name}: this version does not serve TLS; leave the flag out")
+        certificates = load_certificates("whoami", options)
     except Usage as usage:
         show(stderr if usage.status else stdout, usage.text)
         return usage.status
+    except TlsError as problem:
+        show(stderr, f"whoami: {problem}")
+        return 1
     environment = () if options.no_env else read_environment()
     pod = Pod()
     try:
@@ -67,10 +70,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
     except ListenError as problem:
         show(stderr, f"whoami: {problem}")
         return 1
-    routes = build_routes(Config(options.name, environment), pod, Health())
+    config, state = Config(options.name, environment), Health()
+    routes = build_routes(config, pod, state)
+    find_call = build_find_call(partial(build_methods, config, pod, state))
     access_log = AccessLog(stderr) if options.verbose else None
-    build = partial(Server, routes.find, max_body=options.max_body, access_log=access_log)
-    run(serve("whoami", listener, pod, build, options.grace_period))
+    build = partial(Server, routes.find, find_call=find_call, max_body=options.max_body, access_log=access_log)
+    run(serve("whoami", listener, pod, build, options.grace_period, certificates))
     return 0
 
 

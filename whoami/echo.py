@@ -16,7 +16,7 @@ def echo(request: Request) -> Answer:
     """Open the WebSocket, or say what is wrong with the handshake, in the original's order and words."""
     head = request.head
     version = (b"Sec-Websocket-Version", b"13")
-    if head.length or not head.upgrade:
+    if head.length or head.upgrade != b"websocket":
         return error(400, "Bad Request", version)
     if head.method != b"GET":
         return error(405, "Method Not Allowed", version)

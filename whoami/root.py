@@ -43,9 +43,11 @@ async def _later(
 
 
 def _answer(config: Config, pod: Pod, request: Request, environ: tuple[bytes, ...]) -> Response:
-    body = b"%sRemoteAddr: %s\n%s" % (
+    subjects = [f"Certificate[{i}] Subject: {subject}\n" for i, subject in enumerate(request.peer_subjects)]
+    body = b"%sRemoteAddr: %s\n%s%s" % (
         render_pod(config, pod),
         request.remote_addr.encode(),
+        "".join(subjects).encode(),
         render_request(request),
     )
     if environ and not request.body_error:

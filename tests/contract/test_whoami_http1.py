@@ -4,14 +4,17 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podkit.netlink import read_addresses
-from tests.server import Answer, Server, started
+from tests.server import Answer, Client, Server, started
 
 RECORDED = json.loads((Path(__file__).parent / "whoami-http1.json").read_text())
 POD = RECORDED["pod"]
@@ -22,24 +25,25 @@ BETTER = {"root/body-20k"}
 RECORDED_PORT = b"36723"  # stands in the one recorded body of which only the sum is known
 
 
+class Servers(dict[str, Server]):
+    """Servers by their settings, started when asked for; cases without a change of health share one."""
+
+    def __init__(self, stack: ExitStack, start: Callable[..., AbstractContextManager[Server]]) -> None:
+        super().__init__()
+        self._stack = stack
+        self._start = start
+
+    def __missing__(self, key: str) -> Server:
+        arguments, env, _ = json.loads(key)
+        self[key] = server = self._stack.enter_context(self._start(*arguments, env=env))
+        return server
+
+
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Server]]:
-    """Servers by their settings; cases without a change of health share one."""
-    running: dict[str, Server] = {}
-    contexts = []
-
-    class Pool(dict[str, Server]):
-        def __missing__(self, key: str) -> Server:
-            arguments, env, _ = json.loads(key)
-            context = started("whoami", *arguments, env=env)
-            contexts.append(context)
-            self[key] = server = context.__enter__()
-            return server
-
-    running = Pool()
-    yield running
-    for context in contexts:
-        context.__exit__(None, None, None)
+def servers() -> Iterator[Servers]:
+    """Servers as processes of this machine."""
+    with ExitStack() as stack:
+        yield Servers(stack, partial(started, "whoami"))
 
 
 def expand(text: str) -> bytes:
@@ -47,22 +51,31 @@ def expand(text: str) -> bytes:
     return re.sub(r"\{repeat:(.):(\d+)\}", lambda match: match[1] * int(match[2]), text).encode("latin-1")
 
 
-def as_recorded(body: bytes, port: int) -> bytes:
-    """The body as it would read in the recorded pod."""
-    ours, theirs = read_addresses(), POD["addresses"]
+@dataclass(frozen=True)
+class Seen:
+    """What a server sees where it runs: itself, and its client's address as a pattern."""
 
-    def lines(hostname: str, addresses: list[str]) -> bytes:
-        return (f"Hostname: {hostname}\n" + "".join(f"IP: {ip}\n" for ip in addresses)).encode()
+    hostname: str
+    addresses: list[str]
+    client: bytes
 
-    def fields(hostname: str, addresses: list[str]) -> bytes:
-        return f'"hostname":"{hostname}","ip":{json.dumps(addresses, separators=(",", ":"))}'.encode()
+    def as_recorded(self, body: bytes) -> bytes:
+        """The body as it would read in the recorded pod."""
 
-    body = body.replace(lines(socket.gethostname(), ours), lines(POD["hostname"], theirs))
-    body = body.replace(fields(socket.gethostname(), ours), fields(POD["hostname"], theirs))
-    return body.replace(b"127.0.0.1:%d" % port, POD["client"].encode() + b":{port}")
+        def lines(hostname: str, addresses: list[str]) -> bytes:
+            return (f"Hostname: {hostname}\n" + "".join(f"IP: {ip}\n" for ip in addresses)).encode()
+
+        def fields(hostname: str, addresses: list[str]) -> bytes:
+            return f'"hostname":"{hostname}","ip":{json.dumps(addresses, separators=(",", ":"))}'.encode()
+
+        for render in (lines, fields):
+            body = body.replace(
+                render(self.hostname, self.addresses), render(POD["hostname"], POD["addresses"])
+            )
+        return re.sub(self.client, POD["client"].encode() + b":{port}", body)
 
 
-def check(case: dict[str, Any], answer: Answer, recorded: dict[str, Any], port: int) -> None:
+def check(case: dict[str, Any], answer: Answer, recorded: dict[str, Any], seen: Seen) -> None:
     """Compare as the recording's own notes say."""
     assert answer.status == recorded["status"]
     if case["compare"] == "status":
@@ -75,7 +88,7 @@ def check(case: dict[str, Any], answer: Answer, recorded: dict[str, Any], port: 
         return
     assert {name: answer.header(name) for name in COMPARED} == {name: headers.get(name) for name in COMPARED}
     assert answer.header("Server") is None
-    body = as_recorded(answer.body, port)
+    body = seen.as_recorded(answer.body)
     if "body" not in recorded:
         body = body.replace(b"{port}", RECORDED_PORT)
         assert (len(body), hashlib.sha256(body).hexdigest()) == (
@@ -91,11 +104,14 @@ def check(case: dict[str, Any], answer: Answer, recorded: dict[str, Any], port: 
             assert int(answer.header("Content-Length") or -1) == len(answer.body)
 
 
-@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case["name"])
-def test_answers_as_the_original(case: dict[str, Any], servers: dict[str, Server]) -> None:
-    """Whatever was recorded of the original, ours answers the same."""
+def settings(case: dict[str, Any]) -> str:
+    """What a case's server is started with; cases with the same may share one, if they leave it as it was."""
     alone = case["name"] if case["name"].startswith("health/") else ""
-    server = servers[json.dumps([case.get("args") or [], case.get("env") or {}, alone])]
+    return json.dumps([case.get("args") or [], case.get("env") or {}, alone])
+
+
+def replay(case: dict[str, Any], server: Server, see: Callable[[Client], Seen]) -> None:
+    """Send a case's bytes and compare the answers."""
     for earlier in case.get("before") or []:
         server.ask(expand(earlier))
     raw = expand(case["request"]).replace(b"{serverport}", str(server.port).encode())
@@ -109,6 +125,17 @@ def test_answers_as_the_original(case: dict[str, Any], servers: dict[str, Server
                 assert answer is None
                 continue
             assert answer is not None
-            check(case, answer, recorded, client.port)
+            check(case, answer, recorded, see(client))
         closes = bool(case.get("closes"))
         assert client.closes(5 if closes else 0.05) == closes
+
+
+def see_here(client: Client) -> Seen:
+    """A process on this machine sees its names, and the client's own port."""
+    return Seen(socket.gethostname(), read_addresses(), b"127\\.0\\.0\\.1:%d" % client.port)
+
+
+@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case["name"])
+def test_answers_as_the_original(case: dict[str, Any], servers: Servers) -> None:
+    """Whatever was recorded of the original, ours answers the same."""
+    replay(case, servers[settings(case)], see_here)

@@ -19,7 +19,8 @@ class Service:
     A connection that stands is left where it is, whatever becomes of the pod, as connection tracking does it.
     """
 
-    port: int = 0  # its own, on 127.0.0.1
+    host: str = "127.0.0.1"
+    port: int = 0  # given when it serves
     pods: list[Pod] = field(default_factory=list)
     _rules: list[Pod] = field(default_factory=list)
 
@@ -34,7 +35,7 @@ class Service:
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["Service"]:
         """Listen, and learn of changes `LAG` seconds late."""
-        server = await asyncio.start_server(self._forward, "127.0.0.1")
+        server = await asyncio.start_server(self._forward, self.host)
         self.port = server.sockets[0].getsockname()[1]
         self._rules = [pod for pod in self.pods if pod.ready]
         learn = asyncio.create_task(self._learn())
@@ -77,7 +78,7 @@ class Load:
     """Clients that ask without a pause worth the name, and count what they get."""
 
     port: int
-    answered: Counter[str] = field(default_factory=Counter)  # by the name that the answer begins with
+    answered: Counter[str] = field(default_factory=Counter)  # by the last word of the answer's first line
     lost: Counter[str] = field(default_factory=Counter)  # by what went wrong
 
     @asynccontextmanager
@@ -112,18 +113,18 @@ class Load:
         body = (await reader.readexactly(length)).decode()
         if not head.startswith("http/1.1 200 "):
             raise ValueError(head)
-        self.answered[body.partition("\n")[0]] += 1
+        self.answered[body.split("\n")[0].split()[-1]] += 1
         return keep and "connection: close" not in head
 
 
 async def roll_out(service: Service, spec: Spec, images: dict[str, str]) -> list[tuple[int, float]]:
-    """Replace every pod by one of a new spec, one after the other (maxSurge 1, maxUnavailable 0).
+    """Replace every pod by one of a new spec on the node "new", one by one (maxSurge 1, maxUnavailable 0).
 
     Returns how the old ones ended: exit status and seconds.
     """
     ends = []
     for old in list(service.pods):
-        new = await Pod.start(spec, images)
+        new = await Pod.start(spec, images, node="new")
         service.pods.append(new)
         await until("all pods but the terminating ones are ready", lambda: service.settled)
         ends.append(asyncio.create_task(old.terminate()))

@@ -1,6 +1,7 @@
-"""`make lab` and `make lab-clean`: their script, with tools that only write down how they were called."""
+"""`make lab` and `make lab-clean`, with tools that only write down how they were called."""
 
 import os
+import re
 import shutil
 import subprocess
 from importlib.metadata import version
@@ -17,6 +18,7 @@ echo "$(basename "$0") $*" >>"$CALLS"
 VERSION = version("whoami-whereami")
 IMAGES = f"whoami:{VERSION} whereami:{VERSION} utils:{VERSION}"
 ROLLOUT = "kubectl rollout status deployment {}-l app.kubernetes.io/part-of=labs --timeout=3m"
+BUILT = ["build whoami", "build whereami", "build utils"]
 APPLIED = ["kubectl apply -k build/lab", *(ROLLOUT.format(space) for space in ("", "-n ns1 ", "-n ns2 "))]
 
 
@@ -27,25 +29,29 @@ class Workplace:
         self.root = root
         shutil.copytree(ROOT / "k8s", root / "k8s")
         (root / "scripts").mkdir()
-        shutil.copy(ROOT / "scripts" / "lab.sh", root / "scripts")
-        shutil.copy(ROOT / "pyproject.toml", root)
+        for path in ("scripts/lab.sh", "Makefile", "pyproject.toml"):
+            shutil.copy(ROOT / path, root / path)
         (root / "bin").mkdir()
-        for name in ("kubectl", "kind", "k3d", "minikube"):
+        for name in ("docker", "kubectl", "kind", "k3d", "minikube"):
             tool = root / "bin" / name
             tool.write_text(TOOL)
             tool.chmod(0o755)
 
-    def run(self, verb: str, context: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-        """lab.sh with this verb, on a cluster of this context."""
-        calls = {"CALLS": str(self.root / "calls"), "CONTEXT": context}
-        path = f"{self.root / 'bin'}:{os.environ['PATH']}"
-        command = ["sh", str(self.root / "scripts" / "lab.sh"), verb]
-        return subprocess.run(command, env={"PATH": path, **calls, **env}, capture_output=True, text=True)
+    def make(self, *words: str, context: str = "") -> subprocess.CompletedProcess[str]:
+        """make with these words, where kubectl's current context is this one."""
+        env = {
+            "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
+            "CALLS": str(self.root / "calls"),
+            "CONTEXT": context,
+        }
+        command = ["make", "--no-print-directory", *words]
+        return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
 
     def calls(self) -> list[str]:
-        """How the tools were called, in order; not the question for the context."""
+        """How the tools were called, in order; not the question for the context, and builds by their target."""
         calls = (self.root / "calls").read_text().splitlines()
-        return [call for call in calls if call != "kubectl config current-context"]
+        builds = [re.sub(r"^docker build --target (\S+) .*", r"build \1", call) for call in calls]
+        return [call for call in builds if call != "kubectl config current-context"]
 
     def images(self) -> set[str]:
         """The images that the labs would run."""
@@ -74,21 +80,22 @@ def workplace(tmp_path: Path) -> Workplace:
     ],
 )
 def test_a_local_cluster_gets_the_images(workplace: Workplace, context: str, load: list[str]) -> None:
-    """They are loaded into its nodes, then the labs are applied and awaited."""
-    run = workplace.run("up", context)
+    """They are built and loaded into its nodes, then the labs are applied and awaited."""
+    run = workplace.make("lab", context=context)
     assert run.returncode == 0, run.stderr
-    assert workplace.calls() == [*load, *APPLIED]
+    assert workplace.calls() == [*BUILT, *load, *APPLIED]
     assert workplace.images() == set(IMAGES.split())
     assert "kubectl port-forward" in run.stdout
 
 
-def test_a_registry_is_named(workplace: Workplace) -> None:
-    """With REGISTRY= and TAG= nothing is loaded: the cluster pulls what was pushed there."""
-    run = workplace.run("up", "arn:cloud/cluster", REGISTRY="registry.example:5000/you", TAG="2.0")
+@pytest.mark.parametrize(("tag", "expected"), [((), VERSION), (("TAG=2.0",), "2.0")], ids=["version", "TAG="])
+def test_a_registry_is_named(workplace: Workplace, tag: tuple[str, ...], expected: str) -> None:
+    """With REGISTRY= nothing is built or loaded: the cluster pulls what was pushed there."""
+    run = workplace.make("lab", "REGISTRY=registry.example:5000/you", *tag, context="arn:cloud/cluster")
     assert run.returncode == 0, run.stderr
     assert workplace.calls() == APPLIED
     assert workplace.images() == {
-        f"registry.example:5000/you/{name}:2.0" for name in ("whoami", "whereami", "utils")
+        f"registry.example:5000/you/{name}:{expected}" for name in ("whoami", "whereami", "utils")
     }
 
 
@@ -106,20 +113,20 @@ def test_a_registry_is_named(workplace: Workplace) -> None:
 )
 def test_what_cannot_work_is_said(workplace: Workplace, context: str, says: str) -> None:
     """In one line, before anything is applied."""
-    run = workplace.run("up", context)
-    assert run.returncode == 1
-    assert run.stderr == f"{says}\n"
-    assert workplace.calls() == []
+    run = workplace.make("lab", context=context)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[:-1] == [says]  # the last line is make's own
+    assert workplace.calls() == BUILT
 
 
 def test_a_failed_step_ends_it(workplace: Workplace) -> None:
     """Images that were not loaded are not waited for."""
     (workplace.root / "bin" / "kind").write_text("#!/bin/sh\nexit 3\n")
-    assert workplace.run("up", "kind-kind").returncode == 3
-    assert workplace.calls() == []
+    assert workplace.make("lab", context="kind-kind").returncode == 2
+    assert workplace.calls() == BUILT
 
 
 def test_clean(workplace: Workplace) -> None:
     """Everything that was applied is deleted, also where part of it is gone already."""
-    assert workplace.run("down").returncode == 0
+    assert workplace.make("lab-clean").returncode == 0
     assert workplace.calls() == ["kubectl delete -k k8s --ignore-not-found"]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.labs.kubelet import Pod, Spec, docker, run_arguments, until
 from tests.labs.manifests import everything
+from tests.server import PATIENCE
 
 SPECS: dict[str, Spec] = {
     name.partition(" ")[2]: manifest["spec"]["template"]["spec"]
@@ -46,6 +47,14 @@ async def test_servers_start_and_end(name: str, images: dict[str, str]) -> None:
         status, seconds = await pod.terminate()
         assert status == 0
         assert seconds < pod.spec["terminationGracePeriodSeconds"]
+
+
+async def test_utils_ends_when_told(images: dict[str, str]) -> None:
+    """A bare sleep as PID 1 would be deaf, and every clean-up would take 30 seconds."""
+    async with running("utils", images) as pod:
+        status, seconds = await pod.terminate()
+        assert status == 0
+        assert seconds < PATIENCE
 
 
 async def test_answers(images: dict[str, str]) -> None:

@@ -50,4 +50,4 @@ def test_the_ingress_class_is_changed_by_one_command() -> None:
 
 def test_there_are_commands() -> None:
     """The tests above have something to read."""
-    assert len(COMMANDS) == 9
+    assert len(COMMANDS) == 11

@@ -4,26 +4,30 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
 
+import pytest
+
 from tests.labs.kubelet import Pod, Spec, until
 from tests.labs.manifests import everything
 from tests.labs.rollout import Load, Service, roll_out
 
-DEPLOYMENT = everything()["Deployment whoami-deployment"]
+ALL = everything()
+WHOAMI = ALL["Deployment whoami-deployment"]
 
 
 def new_version(spec: Spec) -> Spec:
-    """The same pod with another --name, so that answers tell which version gave them."""
+    """The same pod, whoami by the name "new", as kubia has its node's: so answers tell who gave them."""
     new = deepcopy(spec)
-    new["containers"][0]["args"] = ["--name=new"]
+    if "args" in new["containers"][0]:
+        new["containers"][0]["args"] = ["--name=new"]
     return new
 
 
 @asynccontextmanager
-async def deployed(spec: Spec, images: dict[str, str]) -> AsyncIterator[Service]:
+async def deployed(replicas: int, spec: Spec, images: dict[str, str]) -> AsyncIterator[Service]:
     """The service of a deployment whose pods are ready."""
     service = Service()
     try:
-        for _ in range(DEPLOYMENT["spec"]["replicas"]):
+        for _ in range(replicas):
             service.pods.append(await Pod.start(spec, images))
         await until("the pods are ready", lambda: service.settled)
         async with service.serve():
@@ -33,25 +37,32 @@ async def deployed(spec: Spec, images: dict[str, str]) -> AsyncIterator[Service]
             await pod.remove()
 
 
-async def test_no_request_is_lost(images: dict[str, str]) -> None:
+@pytest.mark.parametrize("name", ["whoami-deployment", "ns1/kubia"])
+async def test_no_request_is_lost(name: str, images: dict[str, str]) -> None:
     """Neither of clients with a connection for each request, nor of clients that keep theirs."""
-    spec = DEPLOYMENT["spec"]["template"]["spec"]
-    async with deployed(spec, images) as service, Load(service.port).run(one_each=6, kept=6) as load:
-        await until("the old pods answer", lambda: load.answered["Name: whoami"] > 100)
+    deployment = ALL[f"Deployment {name}"]["spec"]
+    spec = deployment["template"]["spec"]
+    async with (
+        deployed(deployment["replicas"], spec, images) as service,
+        Load(service.port).run(one_each=6, kept=6) as load,
+    ):
+        await until("the old pods answer", lambda: load.answered.total() > 100)
+        assert load.answered["new"] == 0
         ends = await roll_out(service, new_version(spec), images)
-        reached = load.answered["Name: new"]
-        await until("the new pods answer", lambda: load.answered["Name: new"] > reached + 100)
-    print(f"\nrolling update: answered {dict(load.answered)}, lost {load.lost.total()}")
+        reached = load.answered.total()
+        before = load.answered["new"]
+        await until("only the new pods answer", lambda: load.answered["new"] > before + 100)
+        assert load.answered.total() - reached == load.answered["new"] - before
+    print(f"\nrolling update of {name}: answered {dict(load.answered)}, lost {load.lost.total()}")
     assert load.lost == {}
-    assert load.answered["Name: whoami"] > 100
-    assert [status for status, _ in ends] == [0, 0]
+    assert [status for status, _ in ends] == [0] * deployment["replicas"]
 
 
 async def test_without_pre_stop_requests_are_lost(images: dict[str, str]) -> None:
     """What preStop is for, and that the test above would notice: the pod goes before the nodes know."""
-    spec = deepcopy(DEPLOYMENT["spec"]["template"]["spec"])
+    spec = deepcopy(WHOAMI["spec"]["template"]["spec"])
     del spec["containers"][0]["lifecycle"]
-    async with deployed(spec, images) as service, Load(service.port).run(one_each=6, kept=0) as load:
+    async with deployed(2, spec, images) as service, Load(service.port).run(one_each=6, kept=0) as load:
         await roll_out(service, new_version(spec), images)
     print(f"\nwithout preStop: answered {load.answered.total()}, lost {load.lost.total()}")
     assert load.lost.total() > 0

@@ -1,6 +1,7 @@
 """Who may import whom, and what we lean on in aiohttp."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from podkit import http1
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for folder in ("podkit", "whoami", "whereami") for path in (ROOT / folder).glob("*.py"))
 MAY_IMPORT_AIOHTTP = {"podkit/exchange.py", "podkit/http1.py", "podkit/request_stream.py", "whoami/echo.py"}
+MAY_IMPORT_OPENSSL = {"podkit/certificates.py", "podkit/pem.py", "podkit/tls_connection.py"}
+MAY_IMPORT_PROTOBUF = {"podkit/rpc_protobuf.py", "podkit/rpc_reflection.py"}
 FORBIDDEN = {"podkit": {"whoami", "whereami"}, "whoami": {"whereami"}, "whereami": {"whoami"}}
 ENDPOINTS_MAY_NOT = {"podkit.exchange", "podkit.http1", "podkit.listen", "podkit.request_stream", "podkit.wire"}
 
@@ -37,8 +40,14 @@ def test_imports_keep_to_the_design(path: Path) -> None:
     allowed = {*sys.stdlib_module_names, "podkit", package}
     if name in MAY_IMPORT_AIOHTTP:
         allowed |= {"aiohttp", "multidict", "yarl"}
+    if name in MAY_IMPORT_PROTOBUF:
+        allowed.add("google")
+    if name == "podkit/http2.py":
+        allowed |= {"h2", "hpack", "hyperframe"}
     if name == "podkit/listen.py":
         allowed.add("uvloop")
+    if name in MAY_IMPORT_OPENSSL:
+        allowed |= {"OpenSSL", "cryptography"}
     assert tops <= allowed
     if package != "podkit" and path.stem not in ("cli", "__main__"):
         assert not found & ENDPOINTS_MAY_NOT
@@ -57,3 +66,9 @@ def test_only_the_command_line_reads_the_process(path: Path) -> None:
     if path.stem not in ("cli", "flags"):
         assert "sys.argv" not in path.read_text()
         assert "os.environ" not in path.read_text()
+
+
+def test_protobuf_waits_for_the_first_call() -> None:
+    """A server that nobody calls by gRPC never loads protobuf."""
+    code = "import sys, whoami.cli, whoami.rpc; sys.exit('google.protobuf' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,412 @@
+"""HTTP/2 without TLS: curl, a client library, and frames that a client should not send."""
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from hpack import Encoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    PushPromiseFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from tests.http2 import GET, PREFACE, RawHttp2
+from tests.server import PATIENCE, Server, request, started, wait_for
+
+NO_ERROR, PROTOCOL, FLOW_CONTROL, STREAM_CLOSED, FRAME_SIZE = 0, 1, 3, 5, 6
+COMPRESSION, ENHANCE_YOUR_CALM = 9, 11
+MEMORY = 48 << 10  # kB that a server may grow by under abuse
+
+
+def curl(*arguments: str, stdin: bytes = b"") -> bytes:
+    """What curl prints."""
+    command = ["curl", "--silent", "--show-error", "--max-time", str(PATIENCE), *arguments]
+    return subprocess.run(command, input=stdin, check=True, capture_output=True).stdout
+
+
+def body_of(answer: bytes) -> bytes:
+    """The echoed request of an answer of ``/``, without the client's port."""
+    return answer.partition(b"RemoteAddr: 127.0.0.1:")[2].partition(b"\n")[2]
+
+
+@pytest.mark.parametrize("how", ["--http2-prior-knowledge", "--http2"])
+def test_curl_speaks_http2(whoami: Server, how: str) -> None:
+    """With prior knowledge or by the upgrade from HTTP/1.1, the answer comes over HTTP/2."""
+    address = f"http://127.0.0.1:{whoami.port}/bench"
+    assert curl(how, "-w", " %{http_version}", address) == b"1 2"
+    assert curl(how, "-I", "-w", "%{http_version}", address).endswith(b"2")
+
+
+def test_a_request_is_shown_as_over_http11(whoami: Server) -> None:
+    """The host comes from ``:authority``, names are as Go writes them, the protocol is HTTP/1.1."""
+    address = f"http://127.0.0.1:{whoami.port}/some/path?x=1"
+    answer = curl("--http2-prior-knowledge", "-A", "test", "-H", "x-real-ip: 192.0.2.1", address)
+    assert body_of(answer) == (
+        b"GET /some/path?x=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: test\r\nAccept: */*\r\n"
+        b"X-Real-Ip: 192.0.2.1\r\n\r\n" % whoami.port
+    )
+
+
+def test_an_upgraded_request_is_shown_as_it_came(whoami: Server) -> None:
+    """The request that asks for the upgrade is HTTP/1.1's, body and all."""
+    answer = curl("--http2", "-A", "test", "-d", "hello", f"http://127.0.0.1:{whoami.port}/")
+    assert body_of(answer).startswith(b"POST / HTTP/1.1\r\n")
+    assert b"\r\nUpgrade: h2c\r\n\r\nhello" in answer
+    assert b"Connection: Upgrade, HTTP2-Settings\r\n" in answer
+
+
+@pytest.mark.parametrize("settings", ["!", "AAMAAABkAAQ"], ids=["no base64", "half a setting"])
+def test_bad_settings_of_an_upgrade_are_refused(whoami: Server, settings: str) -> None:
+    """The client gets 400 over HTTP/1.1, and the connection ends."""
+    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", f"HTTP2-Settings: {settings}")
+    assert whoami.get("/bench", *upgrade).status == 400
+
+
+def test_a_body_of_known_length_is_echoed(whoami: Server) -> None:
+    """All of it, larger than the windows."""
+    body = bytes(range(256)) * 12_000
+    address = f"http://127.0.0.1:{whoami.port}/"
+    answer = curl("--http2-prior-knowledge", "--data-binary", "@-", address, stdin=body)
+    assert b"Content-Length: %d\r\n" % len(body) in answer
+    assert answer.endswith(b"\r\n\r\n" + body)
+
+
+def test_a_body_of_unknown_length_is_shown_in_chunks(whoami: Server) -> None:
+    """As the original forwards it."""
+    answer = curl("--http2-prior-knowledge", "-T", "-", f"http://127.0.0.1:{whoami.port}/", stdin=b"hello")
+    assert b"Transfer-Encoding: chunked\r\n" in answer
+    assert answer.endswith(b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+
+
+def test_a_body_that_is_too_large_gets_413() -> None:
+    """And curl gets to read the answer while it still sends."""
+    with started("whoami", "--max-body", "100000") as server:
+        address = f"http://127.0.0.1:{server.port}/"
+        answer = curl(
+            "--http2-prior-knowledge", "-T", "-", "-w", "%{http_code}", address, stdin=bytes(2_000_000)
+        )
+        assert answer == b"the body is larger than 100000 bytes\n413"
+
+
+def test_every_path_answers_as_over_http11(whoami: Server, tmp_path: Path) -> None:
+    """The same status, type, length and body over both."""
+    for target in (
+        "/bench",
+        "/health",
+        "/openapi.yaml",
+        "/data?size=3&unit=MB",
+        "/a//b",
+        "/echo",
+        "/?wait=10ms",
+    ):
+        address = f"http://127.0.0.1:{whoami.port}{target}"
+        shown = "%{http_code} %{content_type} %{size_download} %{redirect_url}"
+        found = [
+            (
+                curl(how, "-A", "test", "-o", str(tmp_path / how), "-w", shown, address),
+                (tmp_path / how).read_bytes(),
+            )
+            for how in ("--http1.1", "--http2-prior-knowledge")
+        ]
+        assert found[0][0] == found[1][0]
+        if not target.startswith("/?"):  # which tells the client's port
+            assert found[0][1] == found[1][1]
+
+
+def test_whereami_speaks_it_too(whereami: Server) -> None:
+    """The kubia server answers over HTTP/2."""
+    address = f"http://127.0.0.1:{whereami.port}/any"
+    assert curl("--http2-prior-knowledge", address).endswith(b" on this node: node1\n")
+
+
+async def test_many_streams_at_once(whoami: Server) -> None:
+    """A client library's requests share one connection, waiting ones do not hold up the others."""
+    limits = httpx.Limits(max_connections=1)
+    async with httpx.AsyncClient(
+        http1=False, http2=True, limits=limits, base_url=f"http://127.0.0.1:{whoami.port}", timeout=PATIENCE
+    ) as client:
+        waiting = asyncio.ensure_future(client.get("/?wait=1m"))
+        answers = await asyncio.gather(
+            *[client.post("/", content=b"%d" % number * 9000) for number in range(100)]
+        )
+        assert not waiting.done()
+        assert [answer.http_version for answer in answers] == ["HTTP/2"] * 100
+        assert all(answer.content.endswith(b"%d" % number * 9000) for number, answer in enumerate(answers))
+        ports = {
+            answer.text.partition("RemoteAddr: ")[2].split("\n")[0] for answer in (*answers, await waiting)
+        }
+        assert len(ports) == 1
+
+
+def test_data_waits_for_the_clients_window(whoami: Server) -> None:
+    """No byte more than the client has room for, and the rest when it has."""
+    with RawHttp2(whoami, {SettingsFrame.INITIAL_WINDOW_SIZE: 10}) as client:
+        client.send(client.headers(1, *GET[:3], (":path", "/data?size=15")))
+        frames, blocks = client.frames(), []
+        for frame in frames:
+            if isinstance(frame, DataFrame):
+                blocks.append(frame.data)
+                if len(blocks) == 1:
+                    client.send(PingFrame(0, b"no more?"))
+                else:
+                    assert "END_STREAM" in frame.flags
+                    break
+            if isinstance(frame, PingFrame):  # answered after the first block, so nothing else was sent
+                client.send(WindowUpdateFrame(1, 100))
+        assert blocks == [b"|ABCDEFGHI", b"JKLM|"]
+
+
+def test_trailers_come_with_the_echo(whoami: Server) -> None:
+    """Those that were announced; the others are ignored."""
+    with RawHttp2(whoami) as client:
+        client.send(
+            client.headers(
+                1, (":method", "POST"), *GET[1:3], (":path", "/"), ("trailer", "x-sum"), ended=False
+            ),
+            DataFrame(1, b"hello"),
+            client.headers(1, ("x-sum", "42"), ("x-other", "1")),
+        )
+        body = b"".join(frame.data for frame in client.answer() if isinstance(frame, DataFrame))
+    assert b"\r\nTrailer: X-Sum\r\n" in body
+    assert body.endswith(b"5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n")
+
+
+def test_a_client_that_waits_for_100_gets_it(whoami: Server) -> None:
+    """And then its body is echoed."""
+    fields = ((":method", "POST"), *GET[1:3], (":path", "/"), ("expect", "100-continue"))
+    with RawHttp2(whoami) as client:
+        client.send(client.headers(1, *fields, ended=False))
+        assert client.outcome() == "answer 100"
+        client.send(DataFrame(1, b"hello", flags=["END_STREAM"]))
+        body = b"".join(frame.data for frame in client.answer() if isinstance(frame, DataFrame))
+        assert client.fields[-1][":status"] == "200"
+        assert body.endswith(b"hello\r\n0\r\n\r\n")
+
+
+FIELDS: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
+    "upper case": ((*GET, ("X-Name", "1")), f"RstStream {PROTOCOL}"),
+    "no path": (GET[:3], f"RstStream {PROTOCOL}"),
+    "empty path": ((*GET[:3], (":path", "")), f"RstStream {PROTOCOL}"),
+    "relative path": ((*GET[:3], (":path", "bench")), f"RstStream {PROTOCOL}"),
+    "no method": (GET[1:], f"RstStream {PROTOCOL}"),
+    "no scheme": ((GET[0], *GET[2:]), f"RstStream {PROTOCOL}"),
+    "unknown scheme": ((GET[0], (":scheme", "ftp"), *GET[2:]), f"RstStream {PROTOCOL}"),
+    "a method twice": ((GET[0], *GET), f"RstStream {PROTOCOL}"),
+    "unknown pseudo": ((*GET, (":other", "1")), f"RstStream {PROTOCOL}"),
+    "a response's pseudo": ((*GET, (":status", "200")), f"RstStream {PROTOCOL}"),
+    "pseudo last": ((*GET[:3], ("accept", "*/*"), GET[3]), f"RstStream {PROTOCOL}"),
+    "line end in a value": ((*GET, ("x-name", "a\r\nb: c")), f"RstStream {PROTOCOL}"),
+    "space in a name": ((*GET, ("x name", "1")), f"RstStream {PROTOCOL}"),
+    "connection": ((*GET, ("connection", "close")), "answer 400"),
+    "transfer-encoding": ((*GET, ("transfer-encoding", "chunked")), "answer 400"),
+    "te": ((*GET, ("te", "gzip")), "answer 400"),
+    "te: trailers": ((*GET, ("te", "trailers")), "answer 200"),
+    "host, no authority": ((*GET[:2], GET[3], ("host", "a")), "answer 200"),
+    "connect with a path": (((":method", "CONNECT"), *GET[2:]), f"RstStream {PROTOCOL}"),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_malformed_requests_end_their_stream(whoami: Server, name: str) -> None:
+    """The stream ends with an error or gets 400; the connection goes on."""
+    fields, expected = FIELDS[name]
+    with RawHttp2(whoami) as client:
+        client.send(client.headers(1, *fields))
+        assert client.outcome() == expected
+        client.send(client.headers(3))
+        assert client.outcome() == "answer 200"
+
+
+def raw(kind: int, stream_id: int, payload: bytes = b"", flags: int = 0) -> bytes:
+    """A frame that hyperframe would not build."""
+    head = len(payload).to_bytes(3, "big") + bytes((kind, flags))
+    return head + stream_id.to_bytes(4, "big") + payload
+
+
+WAIT = (*GET[:3], (":path", "/?wait=1m"))
+CONNECTION: dict[str, tuple[Callable[[RawHttp2], list[Frame | bytes]], int]] = {
+    "frame too large": (lambda c: [c.headers(1, ended=False), raw(0, 1, bytes(16_385))], FRAME_SIZE),
+    "bad header block": (lambda c: [HeadersFrame(1, b"\xff" * 9, flags=["END_HEADERS"])], COMPRESSION),
+    "data on an idle stream": (lambda c: [DataFrame(1, b"x")], PROTOCOL),
+    "reset of an idle stream": (lambda c: [RstStreamFrame(1)], PROTOCOL),
+    "window of an idle stream": (lambda c: [WindowUpdateFrame(1, 5)], PROTOCOL),
+    "even stream": (lambda c: [c.headers(2)], PROTOCOL),
+    "stream number falls": (lambda c: [c.headers(5), c.headers(3)], PROTOCOL),
+    "data on stream 0": (lambda c: [raw(0, 0, b"x")], PROTOCOL),
+    "headers on stream 0": (lambda c: [raw(1, 0, b"\x82", 5)], PROTOCOL),
+    "padding too long": (lambda c: [c.headers(1, ended=False), raw(0, 1, b"\x09abc", 8)], PROTOCOL),
+    "settings of odd length": (lambda c: [raw(4, 0, b"abc")], FRAME_SIZE),
+    "settings on a stream": (lambda c: [raw(4, 1)], PROTOCOL),
+    # h2 says PROTOCOL_ERROR where RFC 9113 has FRAME_SIZE_ERROR
+    "acknowledged settings with a payload": (lambda c: [raw(4, 0, bytes(6), 1)], PROTOCOL),
+    "push is 2": (lambda c: [raw(4, 0, b"\0\x02\0\0\0\x02")], PROTOCOL),
+    "window of 2**31": (lambda c: [raw(4, 0, b"\0\x04\x80\0\0\0")], FLOW_CONTROL),
+    "frame size of 100": (lambda c: [raw(4, 0, b"\0\x05\0\0\0\x64")], PROTOCOL),
+    "short ping": (lambda c: [raw(6, 0, b"abc")], FRAME_SIZE),
+    "ping on a stream": (lambda c: [raw(6, 1, bytes(8))], PROTOCOL),
+    "window grows by nothing": (lambda c: [raw(8, 0, bytes(4))], PROTOCOL),
+    "window overflows": (lambda c: [WindowUpdateFrame(0, 2**31 - 1)] * 2, FLOW_CONTROL),
+    "naked continuation": (lambda c: [c.headers(1, ended=False), ContinuationFrame(1, b"")], PROTOCOL),
+    "headers interrupted": (lambda c: [HeadersFrame(1, b"\x82"), PingFrame(0, bytes(8))], PROTOCOL),
+    "push promise": (lambda c: [PushPromiseFrame(1, 2, b"\x82", flags=["END_HEADERS"])], PROTOCOL),
+    "depends on itself": (lambda c: [c.headers(1, ended=False), PriorityFrame(1, depends_on=1)], PROTOCOL),
+    "endless headers": (
+        lambda c: [HeadersFrame(1, b""), *[ContinuationFrame(1, bytes(100))] * 100],
+        PROTOCOL,
+    ),
+    "too many streams": (
+        lambda c: [c.headers(number, *WAIT) for number in range(1, 600, 2)],
+        PROTOCOL,
+    ),
+    "too many fields": (
+        lambda c: [HeadersFrame(1, bomb(), flags=["END_HEADERS", "END_STREAM"])],
+        ENHANCE_YOUR_CALM,
+    ),
+    "settings without end": (lambda c: [SettingsFrame(0)] * 5000, ENHANCE_YOUR_CALM),
+    "pings without end": (lambda c: [PingFrame(0, bytes(8))] * 5000, ENHANCE_YOUR_CALM),
+    "resets without end": (
+        lambda c: [
+            f
+            for n in range(1, 10_000, 2)
+            for f in (c.headers(n, *GET[:3], (":path", "/?wait=1m")), RstStreamFrame(n))
+        ],
+        ENHANCE_YOUR_CALM,
+    ),
+    "empty data without end": (
+        lambda c: [c.headers(1, *GET[:3], (":path", "/"), ended=False), *[DataFrame(1)] * 5000],
+        ENHANCE_YOUR_CALM,
+    ),
+    "unknown frames without end": (lambda c: [raw(99, 0, b"x")] * 5000, ENHANCE_YOUR_CALM),
+}
+
+
+def bomb() -> bytes:
+    """A small header block of 2 MB: one field of 4000 bytes, and 500 references to it."""
+    return Encoder().encode([*GET, ("x-bomb", "b" * 4000)]) + b"\xbe" * 500
+
+
+@pytest.mark.parametrize("name", CONNECTION)
+def test_bad_frames_end_the_connection(whoami: Server, name: str) -> None:
+    """With the code that RFC 9113 asks for; and others are still served."""
+    build, expected = CONNECTION[name]
+    with RawHttp2(whoami) as client:
+        client.send(*build(client))
+        outcomes = [f.error_code for f in client.frames() if isinstance(f, GoAwayFrame)]
+        assert outcomes == [expected]
+    assert whoami.get("/bench").status == 200
+
+
+def test_abuse_costs_bounded_memory() -> None:
+    """Again and again on new connections, and on one that never reads."""
+    with started("whoami") as server:
+        assert server.get("/bench").status == 200
+        with RawHttp2(server) as client:
+            client.send(client.headers(1))
+            assert client.outcome() == "answer 200"  # so that HTTP/2 is loaded
+        before = resident(server)
+        for name in ("resets without end", "too many fields", "pings without end", "endless headers"):
+            for _ in range(5):
+                with RawHttp2(server) as client:
+                    client.send(*CONNECTION[name][0](client))
+                    assert client.outcome() != "closed"
+        with RawHttp2(server, {SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}) as client:
+            client.send(WindowUpdateFrame(0, 2**31 - 1 - 65_535))
+            big = (*GET[:3], (":path", "/data?size=1&unit=GB"))
+            client.send(*[client.headers(number, *big) for number in range(1, 100, 2)])
+            client.send(client.headers(101, *GET[:3], (":path", "/bench")))
+            assert server.get("/bench").status == 200
+            assert resident(server) - before < MEMORY
+
+
+def resident(server: Server) -> int:
+    """The process's resident memory in kB."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+@pytest.mark.parametrize("opening", [PREFACE[:10], PREFACE[:18], b"P"], ids=["half", "a head", "one byte"])
+def test_half_a_preface_does_not_hold_others_up(whoami: Server, opening: bytes) -> None:
+    """It may still become HTTP/2, or HTTP/1.1; a client that hangs up costs nothing."""
+    with whoami.connect() as client:
+        client.send(opening)
+        assert whoami.get("/bench").status == 200
+        client.socket.shutdown(1)
+        answer = client.read()
+        assert answer is None or answer.status in (400, 505)
+
+
+def test_http11_in_small_pieces_is_still_http11(whoami: Server) -> None:
+    """A method that begins like the preface is read on."""
+    with whoami.connect() as client:
+        for byte in request("/bench", method="PRIZE"):
+            client.send(bytes((byte,)))
+        answer = client.read()
+        assert answer is not None
+        assert answer.body == b"1"
+
+
+def test_draining_finishes_streams_and_says_goodbye() -> None:
+    """After SIGTERM a waiting stream is answered, GOAWAY names it, and the process leaves."""
+    with started("whoami") as server, RawHttp2(server) as client:
+        client.send(client.headers(1, *GET[:3], (":path", "/?wait=1s")))
+        client.send(client.headers(3))
+        assert client.outcome() == "answer 200"
+        server.process.terminate()
+        seen: list[str] = []
+        for frame in client.frames():
+            if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
+                client.send(PingFrame(0, frame.opaque_data, flags=["ACK"]))
+            if isinstance(frame, GoAwayFrame):
+                seen.append(f"goodbye {frame.last_stream_id} {frame.error_code}")
+            if "END_STREAM" in frame.flags and frame.stream_id == 1:
+                seen.append("end")
+        assert seen == ["goodbye 2147483647 0", "goodbye 3 0", "end", "goodbye 3 0"]
+        wait_for(lambda: server.process.poll() == 0)
+
+
+async def test_a_restart_under_load_loses_no_stream() -> None:
+    """Every stream up to the one that GOAWAY names is answered; later ones may safely be tried again."""
+    answered = 0
+    for _ in range(3):
+        with started("whoami") as server:
+            clients = [asyncio.to_thread(keep_asking, server) for _ in range(4)]
+            gathered = asyncio.gather(*clients)
+            await asyncio.sleep(0.5)  # of load
+            server.process.terminate()
+            results = await gathered
+            await asyncio.to_thread(server.process.wait, PATIENCE)
+            for asked, last, done in results:
+                assert {number for number in asked if number <= last} == done
+                answered += len(done)
+    assert answered > 300
+
+
+def keep_asking(server: Server) -> tuple[set[int], int, set[int]]:
+    """Ten streams at a time until GOAWAY: those asked for, GOAWAY's last stream, those answered."""
+    asked, done, last = set(range(1, 20, 2)), set(), 0
+    with RawHttp2(server) as client:
+        client.send(WindowUpdateFrame(0, 1 << 30), *map(client.headers, sorted(asked)))
+        going = False
+        for frame in client.frames():
+            if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
+                client.send(PingFrame(0, frame.opaque_data, flags=["ACK"]))
+            if isinstance(frame, GoAwayFrame):
+                going, last = True, frame.last_stream_id
+            if "END_STREAM" in frame.flags:
+                done.add(frame.stream_id)
+                if not going:
+                    asked.add(max(asked) + 2)
+                    client.send(client.headers(max(asked)))
+    return asked, last, done

@@ -1,0 +1,64 @@
+"""The recorded answers of the original, replayed against the container through its published port."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.contract.test_whoami_http1 import RECORDED, Seen, Servers, replay, settings
+from tests.images.engine import Container, contained, docker, inspect, network
+
+# The engine adds these to what a container's environment was asked to be
+ADDED_LINES = re.compile(rb"^(HOME|HOSTNAME|PATH)=.*\n", re.MULTILINE)
+ADDED_FIELDS = re.compile(rb'"(HOME|HOSTNAME|PATH)":"[^"]*",?')
+
+
+@dataclass(frozen=True)
+class SeenInContainer(Seen):
+    """As Seen, without the environment that the engine adds."""
+
+    def as_recorded(self, body: bytes) -> bytes:
+        """The body as it would read in the recorded pod."""
+        body = ADDED_FIELDS.sub(b"", ADDED_LINES.sub(b"", body)).replace(b",}}\n", b"}}\n")
+        return super().as_recorded(body)
+
+
+@pytest.fixture(scope="module")
+def containers(prefix: str) -> Iterator[Servers]:
+    """Servers as containers."""
+    with ExitStack() as stack:
+        yield Servers(stack, partial(contained, f"{prefix}whoami"))
+
+
+@pytest.fixture(scope="module")
+def seen(prefix: str) -> dict[str, Seen]:
+    """What each container sees, by its name: asked of the engine and of iproute2, not of the server."""
+
+    class Known(dict[str, Seen]):
+        def __missing__(self, name: str) -> Seen:
+            show = ["--network", f"container:{name}", f"{prefix}utils", "ip", "-json", "address"]
+            interfaces = json.loads(docker("run", "--rm", *show))
+            addresses = [info["local"] for interface in interfaces for info in interface["addr_info"]]
+            # the engine's proxy connects from the gateway, from a port of its own
+            gateway = re.escape(network(name)["Gateway"]).encode()
+            self[name] = seen = SeenInContainer(
+                inspect(name)["Config"]["Hostname"], addresses, gateway + rb":\d+"
+            )
+            return seen
+
+    return Known()
+
+
+@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case["name"])
+def test_container_answers_as_the_original(
+    case: dict[str, Any], containers: Servers, seen: dict[str, Seen]
+) -> None:
+    """Whatever was recorded of the original, the container answers the same."""
+    container = containers[settings(case)]
+    assert isinstance(container, Container)
+    replay(case, container, lambda client: seen[container.name])

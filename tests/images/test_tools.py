@@ -1,0 +1,82 @@
+"""The clients that the labs use: curl and ping beside whereami, many in utils."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.images.engine import HARDENED, Container, docker, network, unique
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("curl --silent localhost:8080", r"You've hit \w+ on this node: node1\n"),
+        ("curl --silent {whoami}/bench", "1"),
+        ("ping -c 1 -W 5 {whoami}", "1 received"),
+        ("ping -c 1 -W 5 localhost", "1 received"),
+    ],
+    ids=["curl itself", "curl another pod", "ping another pod", "ping a name"],
+)
+def test_whereami_has_curl_and_ping(
+    whereami_container: Container, whoami_container: Container, command: str, shown: str
+) -> None:
+    """`docker exec … curl …` as the labs' `kubectl exec … -- curl …`."""
+    done = whereami_container.execute(
+        *command.format(whoami=network(whoami_container.name)["IPAddress"]).split()
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(shown, done.stdout)
+
+
+def test_whereamis_curl_trusts_the_usual_authorities(whereami_container: Container) -> None:
+    """It can TLS and finds Mozilla's authorities; here nobody answers in TLS, which it says."""
+    done = whereami_container.execute("curl", "--silent", "--verbose", "https://localhost:8080")
+    assert done.returncode == 35
+    assert "CAfile: /etc/ssl/certs/ca-certificates.crt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("id -u", "65532"),
+        ("curl -s {whoami}/bench", "1"),
+        ("wget -qO- http://{whoami}/bench", "1"),
+        (r"printf 'GET /bench HTTP/1.0\r\n\r\n' | nc -N {whoami} 80", r"(?s)200 OK.*1$"),
+        ("curl -s {whoami}/api | jq -r .method", "GET"),
+        ("ping -c 1 -W 5 {whoami}", "1 received"),
+        ("traceroute -n -m 2 -w 5 {whoami}", r"\n 1  {whoami} "),
+        ("ip -brief address", r"eth0\S+ +UP"),
+        ("ss -ltn", "State"),
+        ("openssl rand -hex 4", r"[0-9a-f]{8}"),
+        ("host -V 2>&1", r"host 9\."),
+        ("dig -v 2>&1", r"DiG 9\."),
+        ("nslookup -version", r"nslookup 9\."),
+        ("vi --version", "VIM"),
+    ],
+    ids=lambda value: value.split()[0] if " " in value else "",
+)
+def test_utils_has_the_labs_clients(utils: str, whoami_container: Container, command: str, shown: str) -> None:
+    """Each tool works for the image's user, with no capability at all."""
+    whoami = network(whoami_container.name)["IPAddress"]
+    done = docker("exec", utils, "bash", "-o", "pipefail", "-c", command.replace("{whoami}", whoami))
+    assert re.search(shown.replace("{whoami}", re.escape(whoami)), done), done
+
+
+def test_utils_stays_on_glibc(utils: str) -> None:
+    """Its resolver orders addresses as the labs on DNS show it; another C library's would not."""
+    assert "GLIBC" in docker("exec", utils, "ldd", "--version")
+
+
+def test_utils_stays_until_it_is_stopped(prefix: str) -> None:
+    """It runs with nothing to do, and ends with status 0 as soon as it gets SIGTERM."""
+    name = unique("utils")
+    docker("run", "--detach", "--name", name, *HARDENED, f"{prefix}utils")
+    try:
+        assert docker("exec", name, "cat", "/proc/1/cmdline").endswith("sleep infinity & wait\0")
+        docker("kill", "--signal", "TERM", name)
+        assert (
+            subprocess.run(["docker", "wait", name], capture_output=True, text=True, timeout=5).stdout == "0\n"
+        )
+    finally:
+        docker("rm", "--force", name)
