@@ -84,8 +84,12 @@ class Pod:
         base = ["run", "--detach", f"--name={name}", f"--hostname={name}", *options]
         await docker(*base, *run_arguments(spec, images, node))
         shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-        address = (await docker("inspect", "--format", shown, name)).split()[0]
-        pod = cls(name, spec, address)
+        addresses = (await docker("inspect", "--format", shown, name)).split()
+        if not addresses:
+            said = await docker("logs", name)
+            await docker("rm", "--force", name)
+            raise AssertionError(f"the pod ended at once: {said}")
+        pod = cls(name, spec, addresses[0])
         pod._tasks.append(asyncio.create_task(pod._watch()))
         return pod
 
