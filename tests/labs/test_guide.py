@@ -85,9 +85,12 @@ ANSWERS = [example for example in TYPED if LINES.match(example.output) and examp
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_names_exists(page: Path) -> None:
-    """Files and folders of the repository, in commands and in the text; links, with their anchors."""
+    """Files and folders of the repository, in commands and in the text; verbs of make; links and anchors."""
     text = page.read_text()
     assert [name for name in re.findall(r"k8s(?:/[\w.-]*\w)*", text) if not (ROOT / name).exists()] == []
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    assert "compose.yaml" not in text or (ROOT / "compose.yaml").exists()
     for target in re.findall(r"\]\(([^)]+)\)", text):
         if target.startswith("https://"):
             continue
