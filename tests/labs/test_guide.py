@@ -1,0 +1,264 @@
+"""The guide, held to the files it names, to a real kubectl, to Docker and to the running servers."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.labs.apiserver import NO_CONTAINERS, empty_cluster
+from tests.labs.guide import DOCS, PAGES, Example, anchors, everything_typed, examples
+from tests.labs.manifests import K8S, KUBECTL, ROOT
+from tests.server import Server, started
+
+TYPED = everything_typed()
+LABS = [page for page in PAGES if page.name[0].isdigit()]
+WIDE_POD = "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES"
+# The columns that the API server gives for each kind (kubernetes pkg/printers, and the Gateway API's CRDs)
+COLUMNS = {
+    "pods": ["NAME READY STATUS RESTARTS AGE", WIDE_POD],
+    "services": ["NAME TYPE CLUSTER-IP EXTERNAL-IP PORT(S) AGE"],
+    "deployments": [
+        "NAME READY UP-TO-DATE AVAILABLE AGE",
+        "NAME READY UP-TO-DATE AVAILABLE AGE CONTAINERS IMAGES SELECTOR",
+    ],
+    "replicasets": ["NAME DESIRED CURRENT READY AGE"],
+    "endpointslices": ["NAME ADDRESSTYPE PORTS ENDPOINTS AGE"],
+    "ingress": ["NAME CLASS HOSTS ADDRESS PORTS AGE"],
+    "ingressclass": ["NAME CONTROLLER PARAMETERS AGE"],
+    "gatewayclass": ["NAME CONTROLLER ACCEPTED AGE"],
+    "gateway": ["NAME CLASS ADDRESS PROGRAMMED AGE"],
+}
+# What a page stands on that is not typed on it
+BEFORE = {"trainer.md": "kubectl apply -k k8s"}
+# The stand-in does not check fields (test_valid.py does), and does not read protobuf, which create sends
+SHELL = """set -o pipefail
+kubectl() { case $1 in
+  apply) command kubectl "$@" --validate=false;;
+  create) command kubectl "$@" --dry-run=client | sed 's/ (dry run)$//';;
+  *) command kubectl "$@";;
+esac; }
+"""
+TOOLS = {"curl", "host", "dig", "getent", "ip", "ping", "head", "sort", "uniq", "grep", "seq", "bash", "cat"}
+
+
+def named(pattern: str) -> list[Example]:
+    """The examples whose command has the pattern."""
+    found = [example for example in TYPED if re.search(pattern, example.command)]
+    assert found, pattern
+    return found
+
+
+def anonymous(text: str) -> str:
+    """The text without the names and addresses that differ from cluster to cluster."""
+    text = re.sub(r"-[0-9a-z]{9,10}-[0-9a-z]{5}\b", "-HASH", text)
+    text = re.sub(r"(IP: .*\n)+", "IP: ...\n", text.replace("\r\n", "\n"))
+    text = re.sub(r"(Hostname: ).*|(RemoteAddr: ).*|(You've hit ).*( on this node: ).*", r"\1\2\3\4", text)
+    text = re.sub(r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS", text)
+    return re.sub(r"(localhost):\d+|(curl/)[0-9.]+", r"\1\2", text)
+
+
+def is_table(text: str) -> bool:
+    """Whether a text begins with the header of what `kubectl get` prints."""
+    return bool(re.match(r"(NAMESPACE +)?NAME  +[A-Z]", text))
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a table's line; two spaces or more part them, one belongs to a cell."""
+    return re.split(r" {2,}", line.strip())
+
+
+def names(table: str) -> list[tuple[str, str]]:
+    """The namespaces (empty without -A) and names in the first of the tables, without their kind."""
+    header, *rows = map(cells, anonymous(table).split("\n\n")[0].splitlines())
+    place = header.index("NAME")
+    return sorted((row[0] if place else "", row[place].rpartition("/")[2]) for row in rows)
+
+
+ECHOES = [example for example in TYPED if "GET /" in example.output]
+LINES = re.compile(r"( *\d+ )?(You've hit|Hostname: |Name: )")
+ANSWERS = [example for example in TYPED if LINES.match(example.output) and example not in ECHOES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_exists(page: Path) -> None:
+    """Files and folders of the repository, in commands and in the text; verbs of make; links and anchors."""
+    text = page.read_text()
+    assert [name for name in re.findall(r"k8s(?:/[\w.-]*\w)*", text) if not (ROOT / name).exists()] == []
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^\$ )make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    assert "compose.yaml" not in text or (ROOT / "compose.yaml").exists()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, fragment = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        assert not fragment or fragment in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", LABS, ids=lambda page: page.name)
+def test_a_lab_has_all_its_parts(page: Path) -> None:
+    """Each lab: what we'll do, commands, what you should see, why, questions, clean-up."""
+    text = page.read_text()
+    parts = ["## What we'll do", "## Commands", "**What you should see:**", "## Why"]
+    parts += ["## Questions a trainer asks", "## What replaced what", "## Clean-up"]
+    places = [text.find(part) for part in parts]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """docs/README.md links each page, and the project's README the index."""
+    index = (DOCS / "README.md").read_text()
+    assert [page.name for page in PAGES if f"]({page.name})" not in index] == ["README.md"]
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+def trainee(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a shell with kubectl, in a folder with k8s/, before an empty cluster."""
+    (tmp_path / "k8s").symlink_to(K8S)
+    certificate = trustme.CA().issue_cert("my.whereami.svc")  # what mkcert would write
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "whereami.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "whereami-key.pem")
+    with empty_cluster(tmp_path) as config:
+        yield {"KUBECONFIG": str(config), "HOME": str(tmp_path), "PATH": f"{KUBECTL.parent}:/usr/bin:/bin"}
+
+
+def run(command: str, trainee: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Type a command."""
+    shell = ["bash", "-c", SHELL + command]
+    return subprocess.run(shell, env=trainee, cwd=trainee["HOME"], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_kubectl_does_what_a_page_shows(page: Path, trainee: dict[str, str]) -> None:
+    """Typed from top to bottom, every kubectl command is understood, finds what it names, and prints that."""
+    typed = [example for example in examples(page) if "kubectl" in example.command]
+    settings = ""
+    if page.name in BEFORE:
+        assert run(BEFORE[page.name], trainee).returncode == 0
+    for example in typed:
+        done = run(settings + example.command, trainee)
+        if re.match(r"[A-Z_]+=", example.command):
+            settings += example.command + "\n"
+        if re.search(r"kubectl (exec|port-forward|logs)", example.command):
+            assert NO_CONTAINERS in done.stderr, f"{example}: {done.stderr}"
+            continue
+        assert done.returncode == 0, f"{example}: {done.stderr}"
+        printed = done.stdout or done.stderr  # "No resources found" goes to the standard error
+        if is_table(example.output):
+            assert not done.stdout or names(done.stdout) == names(example.output), str(example)
+        elif example.output:
+            assert anonymous(printed) == anonymous(example.output), str(example)
+
+
+@pytest.mark.parametrize("example", [example for example in TYPED if is_table(example.output)], ids=str)
+def test_a_table_is_as_kubectl_prints_it(example: Example) -> None:
+    """The API server's columns, each as wide as its longest cell and three spaces; one table a kind."""
+    kinds = shlex.split(example.command)[2].split(",")
+    tables = [table.splitlines() for table in example.output.split("\n\n") if table]
+    assert len(tables) == len(kinds)
+    for kind, (header, *rows) in zip(kinds, tables, strict=True):
+        kind = kind if kind in COLUMNS else f"{kind}s"
+        columns = [column.replace("_", " ") for column in cells(header)]
+        assert " ".join(columns).removeprefix("NAMESPACE ") in COLUMNS[kind]
+        assert ("-A" in example.command) == (columns[0] == "NAMESPACE")
+        assert ("-o wide" in example.command) == (
+            " ".join(columns).removeprefix("NAMESPACE ") != COLUMNS[kind][0]
+        )
+        lines = [cells(header), *map(cells, rows)]
+        widths = [max(map(len, column)) + 3 for column in zip(*lines, strict=True)]
+        for line, shown in zip(lines, (header, *rows), strict=True):
+            drawn = "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            assert drawn.rstrip() == shown.rstrip(), shown
+
+
+@pytest.mark.parametrize(
+    ("page", "name"), [("1-whoami-whoareyou-whereami.md", "whoami"), ("4-build-and-push.md", "iamfoo")]
+)
+def test_curl_on_this_machine_prints_what_is_shown(page: str, name: str) -> None:
+    """The curls to localhost, typed one after the other before a running whoami."""
+    typed = [example for example in examples(DOCS / page) if example.command.startswith("curl")]
+    local = [example for example in typed if "localhost" in example.command]
+    assert local
+    with started("whoami", "--name", name) as server:
+        for example in local:
+            command = example.command.replace("8080", str(server.port))
+            done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20)
+            assert done.returncode == 0, done.stderr
+            assert anonymous(done.stdout) == anonymous(example.output), str(example)
+
+
+@pytest.mark.parametrize("example", ECHOES, ids=str)
+def test_an_echo_is_what_whoami_answers_to_such_a_request(example: Example) -> None:
+    """Whatever a proxy adds, whoami prints it so: the request shown, sent again, gives the text shown."""
+    name = re.match(r"Name: (.*)\n", example.output)
+    assert name
+    head = example.output[example.output.index("GET /") :].rstrip("\n").replace("\n", "\r\n")
+    with started("whoami", "--name", name[1]) as server:
+        answer = server.ask(f"{head}\r\n\r\n".encode())
+    assert anonymous(answer.body.decode()) == anonymous(example.output)
+
+
+@pytest.fixture(scope="module")
+def real(whereami: Server) -> str:
+    """What whoami, with the labs' name, and whereami answer."""
+    with started("whoami", "--name=whoami") as whoami:
+        return whoami.get("/").body.decode() + whereami.get("/").body.decode()
+
+
+@pytest.mark.parametrize("example", ANSWERS, ids=str)
+def test_every_answer_shown_is_one_of_the_servers(example: Example, real: str) -> None:
+    """Each line is one that whoami or whereami prints, and the lines are as many as there were requests."""
+    shown = anonymous(re.sub(r"^ *\d+ ", "", example.output, flags=re.MULTILINE)).replace("whoareyou", "whoami")
+    assert set(shown.splitlines()) <= set(anonymous(real).splitlines())
+    rounds = re.search(r"seq 1 (\d+)", example.command)
+    if rounds:
+        counts = re.findall(r"^ *(\d+) ", example.output, re.MULTILINE) or ["1"] * example.output.count("\n")
+        assert sum(map(int, counts)) == int(rounds[1])
+
+
+@pytest.mark.parametrize("example", [example for example in TYPED if example.inside], ids=str)
+def test_what_is_typed_in_the_utils_pod_is_there(example: Example) -> None:
+    """The shell understands it, and every program is one of the utils image's."""
+    assert subprocess.run(["bash", "-n", "-c", example.command]).returncode == 0
+    programs = re.findall(r"(?:^|[;|(] *(?:do )?)([a-z]+)", example.command)
+    assert set(programs) - {"for", "do", "done", "exit"} <= TOOLS
+
+
+@pytest.mark.parametrize("example", named(r"kubectl exec .*deploy/kubia"), ids=str)
+def test_what_runs_in_a_kubia_pod_is_there(example: Example) -> None:
+    """The image of whereami holds no other programs than curl and ping."""
+    words = shlex.split(example.command)
+    assert words[words.index("--") + 1] in {"curl", "ping"}
+
+
+@pytest.mark.parametrize("example", named(r"^docker"), ids=str)
+def test_docker_knows_the_command_and_its_flags(example: Example) -> None:
+    """Every flag that is Docker's own stands in its help."""
+    _, verb, *words = shlex.split(example.command)
+    if verb == "buildx":  # the plugin is not everywhere; so from its documentation
+        known = {"--platform", "-t", "--push"}
+    else:
+        text = subprocess.run(["docker", verb, "--help"], capture_output=True, text=True, check=True).stdout
+        known = set(re.findall(r"(?<=\s)--?[a-z-]+", text))
+    own = words[:1] if verb == "exec" else words  # what runs in the container is not Docker's
+    own = own[: own.index("whoami")] if verb == "run" else own
+    assert {word for word in own if word.startswith("-")} <= known
+
+
+def test_the_deployment_is_read_line_by_line_as_it_stands() -> None:
+    """What lab 1 quotes from the manifest stands in it, in that order."""
+    manifest = (K8S / "whoami" / "deployment.yaml").read_text()
+    table = LABS[0].read_text().partition("| in the file |")[2].partition("\n\n")[0]
+    quotes = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+    assert len(quotes) > 10
+    place = 0
+    for quote in quotes:
+        assert quote in manifest[place:], quote
+        place = manifest.index(quote, place)
