@@ -13,6 +13,7 @@ _JSON = (b"Content-Type", b"application/json")
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 # what Go's encoder escapes beyond JSON's own rules; lone surrogates stand for bytes that are no UTF-8
 _ESCAPED = re.compile("[<>&\u2028\u2029\udc80-\udcff]")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def api(config: Config, pod: Pod, request: Request) -> Response:
@@ -24,7 +25,10 @@ def api(config: Config, pod: Pod, request: Request) -> Response:
         for entry in sorted(config.environ, key=lambda entry: entry.partition(b"=")[0]):
             name, _, value = entry.partition(b"=")
             environ[_text(name)] = _text(value)
-    headers = {_text(name): [_text(value) for value in values] for name, values in sorted(head.headers.items())}
+    headers = {
+        name.decode(): [value.decode("utf-8", "surrogateescape") for value in head.headers[name]]
+        for name in sorted(head.headers)
+    }
     document = {
         "hostname": pod.hostname,
         "ip": pod.addresses,
@@ -47,5 +51,7 @@ def _text(data: bytes) -> str:
 
 def render_json(document: dict[str, Any]) -> bytes:
     """A document and a newline, as Go's ``json.Encoder`` writes them."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    text = _encode(document)
+    if text.isascii() and not ("<" in text or ">" in text or "&" in text):  # to look costs less than to replace
+        return text.encode() + b"\n"
     return _ESCAPED.sub(lambda match: _ESCAPES.get(match[0], "\\ufffd"), text).encode() + b"\n"

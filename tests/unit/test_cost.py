@@ -57,7 +57,7 @@ BUDGETS = {
     "whoami /bench for wrk": (find_in_whoami, WRK % b"/bench", 715),
     "whoami / for curl": (find_in_whoami, CURL % b"/", 1060),
     "whoami / for a browser behind a proxy": (find_in_whoami, BROWSER_BEHIND_PROXY % b"/", 1895),
-    "whoami /api for curl": (find_in_whoami, CURL % b"/api", 1290),
+    "whoami /api for curl": (find_in_whoami, CURL % b"/api", 1215),
     "whereami / for curl": (find_in_whereami, CURL % b"/", 945),
 }
 
