@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from podkit.message import Request, Response
@@ -30,8 +31,6 @@ def api(config: Config, pod: Pod, request: Request) -> Response:
         for name in sorted(head.headers)
     }
     document = {
-        "hostname": pod.hostname,
-        "ip": pod.addresses,
         "headers": headers,
         "url": _text(head.request_uri),
         "host": _text(head.host),
@@ -40,9 +39,15 @@ def api(config: Config, pod: Pod, request: Request) -> Response:
         "remoteAddr": request.remote_addr,
         "environ": environ,
     }
-    return Response(
-        headers=(_JSON,), body=render_json({key: value for key, value in document.items() if value})
-    )
+    known = {key: value for key, value in document.items() if value}
+    return Response(headers=(_JSON,), body=_render_pod(pod, pod.generation) + render_json(known)[1:])
+
+
+@lru_cache(maxsize=1)
+def _render_pod(pod: Pod, generation: int) -> bytes:
+    """The document's start, up to the first key that differs from request to request."""
+    known = {key: value for key, value in (("hostname", pod.hostname), ("ip", pod.addresses)) if value}
+    return render_json(known).removesuffix(b"}\n") + b"," if known else b"{"
 
 
 def _text(data: bytes) -> str:
