@@ -8,6 +8,8 @@ person who puts the one in the place of the other.
 
 import argparse
 import json
+import os
+import platform
 import shutil
 import statistics
 import sys
@@ -20,7 +22,7 @@ from urllib.parse import urlsplit
 from scripts.bench.chart import render_chart
 from scripts.bench.load import Load, LoadError, full_load, paced_load
 from scripts.bench.peers import APPLICATION, PEERS, NotStarted, Server, running
-from scripts.bench.report import Sample, Samples, render_table, summarise
+from scripts.bench.report import Sample, Samples, render_comparisons, render_table, summarise
 
 _FOLDER = Path("build/bench")
 
@@ -33,18 +35,23 @@ def main() -> int:
         return 1
     try:
         with ExitStack() as stack:
-            full, half = _measure(_start(stack, options.against), options.rounds, options.seconds)
+            for url in options.against:
+                full_load(url, 1)  # one that does not answer is told of now, not after a round
+            subjects = _start(stack, options.against)
+            full, half = _measure(subjects, options.rounds, options.seconds)
     except (LoadError, NotStarted) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
     rows = summarise(full, half)
-    print(render_table(rows))
+    urls = {name: url for name, (_, url) in subjects.items()}
+    print("\n".join([render_table(rows), "", *render_comparisons(full, urls, options.against)]))
     _FOLDER.mkdir(parents=True, exist_ok=True)
     rounds = {"full_load": _plain(full), "half_load": _plain(half)}
-    document = {"summary": [asdict(row) for row in rows], "rounds": rounds}
+    machine = {"system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}
+    document = {"machine": machine, "summary": [asdict(row) for row in rows], "rounds": rounds}
     (_FOLDER / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
     (_FOLDER / "bench.svg").write_text(render_chart(rows))
-    print(f"\n{_FOLDER}/bench.json has every round, {_FOLDER}/bench.svg the chart")
+    print(f"{_FOLDER}/bench.json has every round, {_FOLDER}/bench.svg the chart")
     return 0
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from scripts.bench.peers import OURS
 from scripts.bench.report import Row
 
 _BAR, _STEP, _LEFT, _FULL, _WIDTH = 20, 28, 250, 480, 880  # pixels
@@ -22,7 +23,7 @@ def render_chart(rows: Sequence[Row]) -> str:
         top, length = 36 + _STEP * place, _FULL * row.rate / most
         middle = top + _BAR - 6
         ratio = "" if row.to_application is None else f" ({row.to_application:.2f})"
-        colour = "#2a6f97" if row.name.startswith(("whoami", "whereami")) else "#9aa5ad"
+        colour = "#2a6f97" if row.name.startswith(OURS) else "#9aa5ad"
         lines += [
             f'<text x="{_LEFT - 8}" y="{middle}" text-anchor="end">{escape(row.name)}</text>',
             f'<rect x="{_LEFT}" y="{top}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>',

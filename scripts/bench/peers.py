@@ -13,6 +13,7 @@ from typing import Final
 APPLICATION: Final = "aiohttp application"
 LOW_LEVEL: Final = "aiohttp low-level server"
 NODE: Final = "kubia on Node"
+OURS: Final = ("whoami", "whereami")  # how the names of our own subjects start
 
 _HERE: Final = Path(__file__).parent
 _TICKS: Final = os.sysconf("SC_CLK_TCK")

@@ -1,11 +1,12 @@
 """From samples to a table."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from scripts.bench.load import Load
-from scripts.bench.peers import APPLICATION, LOW_LEVEL, NODE
+from scripts.bench.peers import APPLICATION, LOW_LEVEL, NODE, OURS
 
 
 @dataclass(frozen=True)
@@ -100,3 +101,18 @@ def render_table(rows: Sequence[Row]) -> str:
     for row in rows:
         lines.append(f"{row.name:<{width}}" + "".join(f"{text(row):>{size}}" for _, size, text in _COLUMNS))
     return "\n".join(lines)
+
+
+def render_comparisons(full: Samples, urls: Mapping[str, str], against: Sequence[str]) -> list[str]:
+    """A line for each of our subjects and each given URL that ask for the same; `urls` has a subject's own."""
+    return [
+        f"{name} is {_ratio(samples, full[other]):.2f} times {other}"
+        for other in against
+        for name, samples in full.items()
+        if name not in against and _asks(urls[name]) == _asks(other) and name.startswith(OURS)
+    ]
+
+
+def _asks(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.path or "/", parts.query

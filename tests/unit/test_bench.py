@@ -11,7 +11,7 @@ import pytest
 from scripts.bench.chart import render_chart
 from scripts.bench.load import Load, LoadError, parse_report
 from scripts.bench.peers import APPLICATION, NODE, PEERS, NotStarted, running
-from scripts.bench.report import Sample, render_table, summarise
+from scripts.bench.report import Sample, render_comparisons, render_table, summarise
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +30,13 @@ def test_ratios_are_of_the_same_round() -> None:
     assert (ours.rate, ours.to_application, ours.half_rate, ours.half_p99) == (150, 2, 49, 0.003)
     assert ours.cpu_per_1000 == pytest.approx(1000 / 300)
     assert (ours.to_low_level, ours.to_node) == (None, None)
+
+
+def test_a_given_url_is_compared_with_what_asks_the_same() -> None:
+    """Path and query must be alike."""
+    ours = {"whoami /": "http://a:1/", "whoami /bench": "http://a:1/bench", APPLICATION: "http://b:2/"}
+    full = {name: [sample(300)] for name in ours} | {"http://c:3": [sample(200)]}
+    assert render_comparisons(full, ours, ["http://c:3"]) == ["whoami / is 1.50 times http://c:3"]
 
 
 def test_the_table_has_a_line_for_each_subject() -> None:
