@@ -59,7 +59,7 @@ BUDGETS = {
     "whoami / for curl": (find_in_whoami, CURL % b"/", 1090),
     "whoami / for a browser behind a proxy": (find_in_whoami, BROWSER_BEHIND_PROXY % b"/", 1920),
     "whoami /api for curl": (find_in_whoami, CURL % b"/api", 1230),
-    "whereami / for curl": (find_in_whereami, CURL % b"/", 975),
+    "whereami / for curl": (find_in_whereami, CURL % b"/", 1015),
 }
 
 
