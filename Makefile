@@ -9,7 +9,7 @@ PROTO_OUT ?= .
 PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=proto
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(READY) ## start whoami on 8080 and whereami on 8081 (WHOAMI_PORT=, WHEREAMI_PORT=)
 	@WHOAMI_PORT=$(WHOAMI_PORT) WHEREAMI_PORT=$(WHEREAMI_PORT) $(BIN)/python scripts/run_both.py
@@ -25,8 +25,11 @@ check: $(READY) ## lint, formatting and types
 wheel-check: $(READY) ## build the wheel, install it afresh and run both programs from it
 	@$(BIN)/python scripts/check_wheel.py
 
-bench: $(READY) ## requests a second beside a bare aiohttp application (needs wrk)
-	@$(BIN)/python scripts/bench.py
+bench: $(READY) ## measure beside aiohttp and Node, in under two minutes (needs wrk; AGAINST=URL)
+	@$(BIN)/python -m scripts.bench --rounds 3 --seconds 2 $(AGAINST)
+
+bench-thorough: $(READY) ## the same in about a quarter of an hour
+	@$(BIN)/python -m scripts.bench --rounds 8 --seconds 6 $(AGAINST)
 
 proto: $(READY) ## generate the code for proto/ anew
 	@mkdir -p $(PROTO_OUT)/podkit/proto $(PROTO_OUT)/whoami/proto
@@ -52,7 +55,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help run test check wheel-check bench proto lock clean
+.PHONY: help run test check wheel-check bench bench-thorough proto lock clean
 
 # Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
 IMAGES := whoami whereami utils

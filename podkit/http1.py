@@ -50,6 +50,7 @@ GONE_AFTER: Final = 1.0  # seconds that a waiting answer outlives the end of its
 QUIET: Final = 0.3  # seconds without a request before a draining server closes a connection
 SHORT_WAY: Final = 1 << 16  # bytes of pipelined answers at once
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+REMEMBERED: Final = 4096  # bytes of a head that a connection keeps, in case it comes again
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
@@ -115,6 +116,8 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_ended",
         "_header_timer",
+        "_last_block",
+        "_last_head",
         "_last_seen",
         "_opening",
         "_stream",
@@ -141,6 +144,8 @@ class Connection(web.RequestHandler):
         self._header_timer: asyncio.TimerHandle | None = None
         self._last_seen = 0.0
         self._opening: bytes | None = b""  # the first bytes, until they tell the protocol
+        self._last_block: bytes | None = None
+        self._last_head: Head  # what that was read as
         self._stream = RequestStream(self, EMPTY_PAYLOAD, loop)
         self._parser = self._stream  # type: ignore[assignment]  # stands in for llhttp
         self._request_handler = self._handle
@@ -263,7 +268,7 @@ class Connection(web.RequestHandler):
             if end < 0:
                 break
             try:
-                head = parse_head(data[position:end])
+                head = self._read_head(data[position:end])
             except BadRequest:
                 break
             if head.length or head.upgrade or b"Expect" in head.headers:
@@ -291,6 +296,15 @@ class Connection(web.RequestHandler):
                 self.force_close()
                 return b""
         return data[position:] if position else data
+
+    def _read_head(self, block: bytes) -> Head:
+        """Read a head, unless it is the last one again: load, probes and pollers repeat themselves."""
+        if block != self._last_block:
+            head = parse_head(block)
+            if len(block) > REMEMBERED:
+                return head
+            self._last_block, self._last_head = block, head
+        return self._last_head
 
     # the long way
 

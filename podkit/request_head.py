@@ -5,16 +5,20 @@ from functools import lru_cache
 from typing import Final
 
 from podkit.message import Head
-from podkit.target import parse_target
+from podkit.target import Target, parse_target
 
 MAX_HEAD: Final = (1 << 20) + 4096  # bytes of request line and headers, as the original's limit
 MAX_LINES: Final = 10_000  # of a head, since each line costs more than its bytes
 _CACHED_NAME: Final = 64  # longer header names are not worth remembering
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
+# request lines that mean what they say: nothing to unescape, no scheme, no host
+_PLAIN_LINE: Final = re.compile(
+    rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?(\S*))?) (HTTP/1\.[01])"
+)
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 _NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
 
@@ -56,19 +60,30 @@ def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     return method, target, protocol
 
 
+def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
+    """Method, target and protocol of a request line; BadRequest where one of them is malformed."""
+    plain = _PLAIN_LINE.fullmatch(line)
+    if plain is not None:
+        method, request_uri, path, query, protocol = plain.groups(b"")
+        return method, Target(path, query, b"", request_uri), protocol
+    method, text, protocol = parse_request_line(line)
+    try:
+        return method, parse_target(method, text), protocol
+    except ValueError as problem:
+        raise BadRequest(400, str(problem)) from None
+
+
 def parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
     """Header lines (without line ends) by canonical name; a line that starts with space goes on the last."""
     headers: dict[bytes, list[bytes]] = {}
     values: list[bytes] | None = None
     for line in lines:
-        if line[:1] in (b" ", b"\t"):
-            if values is None:
+        name, colon, value = line.partition(b":")
+        if not colon or line[0] in b" \t":
+            if values is None or line[:1] not in (b" ", b"\t"):
                 raise BadRequest(400, "malformed header")
             values[-1] = (values[-1] + b" " + line.strip(b" \t")).strip(b" \t")
             continue
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise BadRequest(400, "malformed header")
         name = canonical(name)
         values = headers.get(name)
         if values is None:
@@ -87,13 +102,9 @@ def parse_head(block: bytes) -> Head:
     lines = text.split(b"\n")
     if len(lines) > MAX_LINES:
         raise BadRequest(431, "too many header lines")
-    method, raw_target, protocol = parse_request_line(lines[0])
-    if _CONTROL.search(text):
+    method, target, protocol = parse_start(lines[0])
+    if text.translate(None, _CONTROLS) != text:
         raise BadRequest(400, "control character in the head")
-    try:
-        target = parse_target(method, raw_target)
-    except ValueError as problem:
-        raise BadRequest(400, str(problem)) from None
     headers = parse_headers(lines[1:])
     major, minor = protocol[5] - 48, protocol[7] - 48
 
@@ -110,7 +121,7 @@ def parse_head(block: bytes) -> Head:
     host = target.host or (hosts[0] if hosts else b"")
     if hosts and not _HOST.fullmatch(hosts[0]):
         raise BadRequest(400, "malformed Host header")
-    if headers.get(b"Pragma", [b""])[0] == b"no-cache":
+    if b"Pragma" in headers and headers[b"Pragma"][0] == b"no-cache":
         headers.setdefault(b"Cache-Control", [b"no-cache"])  # as Go does for old clients
     return Head(
         method,

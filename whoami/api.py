@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from podkit.message import Request, Response
@@ -13,6 +14,7 @@ _JSON = (b"Content-Type", b"application/json")
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 # what Go's encoder escapes beyond JSON's own rules; lone surrogates stand for bytes that are no UTF-8
 _ESCAPED = re.compile("[<>&\u2028\u2029\udc80-\udcff]")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def api(config: Config, pod: Pod, request: Request) -> Response:
@@ -24,10 +26,11 @@ def api(config: Config, pod: Pod, request: Request) -> Response:
         for entry in sorted(config.environ, key=lambda entry: entry.partition(b"=")[0]):
             name, _, value = entry.partition(b"=")
             environ[_text(name)] = _text(value)
-    headers = {_text(name): [_text(value) for value in values] for name, values in sorted(head.headers.items())}
+    headers = {
+        name.decode(): [value.decode("utf-8", "surrogateescape") for value in head.headers[name]]
+        for name in sorted(head.headers)
+    }
     document = {
-        "hostname": pod.hostname,
-        "ip": pod.addresses,
         "headers": headers,
         "url": _text(head.request_uri),
         "host": _text(head.host),
@@ -36,9 +39,15 @@ def api(config: Config, pod: Pod, request: Request) -> Response:
         "remoteAddr": request.remote_addr,
         "environ": environ,
     }
-    return Response(
-        headers=(_JSON,), body=render_json({key: value for key, value in document.items() if value})
-    )
+    known = {key: value for key, value in document.items() if value}
+    return Response(headers=(_JSON,), body=_render_pod(pod, pod.generation) + render_json(known)[1:])
+
+
+@lru_cache(maxsize=1)
+def _render_pod(pod: Pod, generation: int) -> bytes:
+    """The document's start, up to the first key that differs from request to request."""
+    known = {key: value for key, value in (("hostname", pod.hostname), ("ip", pod.addresses)) if value}
+    return render_json(known).removesuffix(b"}\n") + b"," if known else b"{"
 
 
 def _text(data: bytes) -> str:
@@ -47,5 +56,7 @@ def _text(data: bytes) -> str:
 
 def render_json(document: dict[str, Any]) -> bytes:
     """A document and a newline, as Go's ``json.Encoder`` writes them."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    text = _encode(document)
+    if text.isascii() and not ("<" in text or ">" in text or "&" in text):  # to look costs less than to replace
+        return text.encode() + b"\n"
     return _ESCAPED.sub(lambda match: _ESCAPES.get(match[0], "\\ufffd"), text).encode() + b"\n"

@@ -1,7 +1,6 @@
 """``/``: what the server knows of itself, and the request as the original writes it."""
 
 import asyncio
-import re
 from collections.abc import Awaitable
 from functools import lru_cache
 
@@ -15,7 +14,7 @@ _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each a
 _OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer"))
 _SENDS_LENGTH = frozenset((b"POST", b"PUT", b"PATCH"))
 # bytes that make Go's content sniffing call the first 512 bytes of a text binary
-_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_BINARY = bytes((*range(0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
 _SNIFFED = 512
 _BINARY_TYPE = (b"Content-Type", b"application/octet-stream")
 
@@ -43,28 +42,33 @@ async def _later(
 
 
 def _answer(config: Config, pod: Pod, request: Request, environ: tuple[bytes, ...]) -> Response:
-    subjects = [f"Certificate[{i}] Subject: {subject}\n" for i, subject in enumerate(request.peer_subjects)]
     body = b"%sRemoteAddr: %s\n%s%s" % (
         render_pod(config, pod),
         request.remote_addr.encode(),
-        "".join(subjects).encode(),
+        _render_subjects(request) if request.peer_subjects else b"",
         render_request(request),
     )
     if environ and not request.body_error:
         body += b"".join([entry + b"\n" for entry in environ])
-    binary = _BINARY.search(body, 0, _SNIFFED)
+    start = body[:_SNIFFED]
+    binary = start.translate(None, _BINARY) != start
     return Response(headers=(_BINARY_TYPE if binary else PLAIN_TEXT,), body=body)
+
+
+def _render_subjects(request: Request) -> bytes:
+    lines = [f"Certificate[{i}] Subject: {subject}\n" for i, subject in enumerate(request.peer_subjects)]
+    return "".join(lines).encode()
 
 
 def render_pod(config: Config, pod: Pod) -> bytes:
     """The lines ``Name:`` (when set), ``Hostname:`` and one ``IP:`` an address."""
     pod.refresh()
-    return _render_pod(config, pod, pod.generation)
+    return _render_pod(config.name, pod, pod.generation)
 
 
 @lru_cache(maxsize=1)
-def _render_pod(config: Config, pod: Pod, generation: int) -> bytes:
-    lines = [f"Name: {config.name}\n"] if config.name else []
+def _render_pod(name: str, pod: Pod, generation: int) -> bytes:
+    lines = [f"Name: {name}\n"] if name else []
     lines.append(f"Hostname: {pod.hostname}\n")
     lines += [f"IP: {address}\n" for address in pod.addresses]
     return "".join(lines).encode("utf-8", "surrogateescape")
@@ -87,9 +91,10 @@ def render_request(request: Request) -> bytes:
             lines.append(b"Trailer: %s\r\n" % b",".join(head.trailer_names))
     elif head.length or head.method in _SENDS_LENGTH:
         lines.append(b"Content-Length: %d\r\n" % head.length)
-    for name, values in sorted(headers.items()):
+    for name in sorted(headers):
         if name not in _OWN_LINES:
-            lines += [b"%s: %s\r\n" % (name, value) for value in values]
+            for value in headers[name]:
+                lines.append(b"%s: %s\r\n" % (name, value))
     lines.append(b"\r\n")
     lines.append(_render_chunks(request) if head.length < 0 else request.body)
     if request.body_error:

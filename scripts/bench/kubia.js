@@ -1,0 +1,11 @@
+// The kubia server as a Node.js author would write it: one line in the log and one answer a request.
+const http = require("node:http");
+const os = require("node:os");
+
+const server = http.createServer((request, response) => {
+  console.log("Received request from " + request.socket.remoteAddress);
+  response.writeHead(200);
+  response.end(`You've hit ${os.hostname()} on this node: ${process.env.nodename}\n`);
+});
+console.log("Kubia server starting...");
+server.listen(0, () => console.error(`listening on http://127.0.0.1:${server.address().port}`));

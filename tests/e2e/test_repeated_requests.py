@@ -1,0 +1,42 @@
+"""A head that comes again on a connection is not read again; its answer is new all the same."""
+
+from tests.server import Server, request, started
+
+
+def test_each_request_gets_its_own_answer(whoami: Server) -> None:
+    """Whether it is like the one before or not, one by one and all at once."""
+    sent = [request("/a", "X-Who: 1"), request("/a", "X-Who: 2"), request("/a", "X-Who: 2"), request("/b")]
+    with whoami.connect() as client:
+        for raw in [*sent, *sent]:
+            client.send(raw)
+            answer = client.read()
+            assert answer is not None
+            assert answer.body.count(raw.partition(b"\r\n")[0]) == 1
+            assert answer.body.count(b"X-Who: 2") == raw.count(b"X-Who: 2")
+        client.send(b"".join(sent))
+        answers = [client.read() for _ in sent]
+    assert [b"X-Who: 2" in answer.body for answer in answers if answer] == [False, True, True, False]
+
+
+def test_the_answer_is_of_now() -> None:
+    """What changed between two equal requests is seen by the second."""
+    with started("whoami") as server, server.connect() as client:
+        for status in (200, 503, 204):
+            assert server.get("/health", method="POST", body=b"%d" % status).status == 200
+            client.send(request("/health"))
+            answer = client.read()
+            assert answer is not None
+            assert answer.status == status
+
+
+def test_a_head_that_is_refused_stays_refused(whoami: Server) -> None:
+    """At first, after a good one, and each time."""
+    for good in (b"", request("/bench"), request("/bench")):
+        for bad in (request("/bench", "no colon"), b"\r\n\r\n"):
+            with whoami.connect() as client:
+                client.send(good)
+                assert not good or client.read() is not None
+                client.send(bad)
+                answer = client.read()
+                assert answer is not None
+                assert answer.status == 400

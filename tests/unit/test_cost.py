@@ -1,0 +1,197 @@
+"""What a request costs, in steps of Python (executed bytecode instructions), which no clock disturbs.
+
+Counted in this process, from the connection's bytes to the answer's, on a fake transport. What C code does
+inside of a step is not seen: that is for ``make bench``. The budgets are about two hundredths above what
+Python 3.11 takes; later versions take somewhat less.
+"""
+
+import asyncio
+import selectors
+import sys
+from collections import Counter
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, cast
+
+import pytest
+
+from podkit.http1 import Server
+from podkit.log import TickLog
+from podkit.pod import Pod
+from podkit.routes import FindRoute
+from whereami.app import build_routes as build_whereami
+from whoami.app import build_routes as build_whoami
+from whoami.config import Config
+from whoami.health import Health
+
+WRK = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
+CURL = b"GET %s HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n"
+BROWSER_BEHIND_PROXY = (
+    b"GET %s HTTP/1.1\r\nHost: whoami.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.5\r\nCookie: a=b; c=d\r\n"
+    b"Upgrade-Insecure-Requests: 1\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: whoami.example\r\n"
+    b"X-Forwarded-Port: 80\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Server: proxy-1\r\n"
+    b"X-Real-Ip: 192.0.2.1\r\n\r\n"
+)
+OTHER = b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n"
+HANDSHAKE = (
+    b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+NOT_COUNTED = (__file__, str(Path(asyncio.__file__).parent), selectors.__file__)  # this test, and the loop
+
+
+def find_in_whoami() -> FindRoute:
+    """whoami's routes."""
+    return build_whoami(Config(), Pod(), Health()).find
+
+
+def find_in_whereami() -> FindRoute:
+    """whereami's routes, with its log."""
+    return build_whereami(Pod("node1"), TickLog(StringIO()).write)
+
+
+BUDGETS = {
+    "whoami /bench for wrk": (find_in_whoami, WRK % b"/bench", 745),
+    "whoami / for curl": (find_in_whoami, CURL % b"/", 1090),
+    "whoami / for a browser behind a proxy": (find_in_whoami, BROWSER_BEHIND_PROXY % b"/", 1920),
+    "whoami /api for curl": (find_in_whoami, CURL % b"/api", 1230),
+    "whereami / for curl": (find_in_whereami, CURL % b"/", 1015),
+}
+
+
+class Wire(asyncio.Transport):
+    """A connection to a client that takes all answers at once."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__({"peername": ("192.0.2.1", 40000)})
+        self.received = b""
+        self._protocol: asyncio.BaseProtocol = server()
+        self._protocol.connection_made(self)
+
+    async def answer(self, data: bytes) -> bytes:
+        """What comes back for some bytes."""
+        self.received = b""
+        cast(asyncio.Protocol, self._protocol).data_received(data)
+        for _ in range(10):  # turns of the loop: more than an answer and its log take
+            await asyncio.sleep(0)
+        return self.received
+
+    def write(self, data: Any) -> None:
+        """Bytes from the server."""
+        self.received += data
+
+    def is_closing(self) -> bool:
+        """It stays."""
+        return False
+
+    def close(self) -> None:
+        """The server ends it."""
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Another takes over."""
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Who has the connection."""
+        return self._protocol
+
+
+class Steps:
+    """Counts while it is entered; `dearest` tells where.
+
+    Python 3.13 loses count where tracing stops and starts again, so `answer` counts anew inside.
+    """
+
+    def __init__(self) -> None:
+        self.by_code: Counter[CodeType] = Counter()
+
+    def __enter__(self) -> "Steps":
+        self._previous = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        sys.settrace(self._previous)
+
+    def _trace(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
+        if frame.f_code.co_filename.startswith(NOT_COUNTED):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return self._count
+
+    def _count(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
+        self.by_code[frame.f_code] += event == "opcode"
+        return self._count
+
+    async def answer(self, wire: Wire, data: bytes) -> Counter[CodeType]:
+        """The steps of one answer, by function."""
+        self.by_code = Counter()
+        await wire.answer(data)
+        return self.by_code
+
+
+def dearest(counts: Counter[CodeType]) -> str:
+    """The functions with most steps, one a line."""
+    found = [(steps, code, Path(code.co_filename)) for code, steps in counts.most_common(10)]
+    return "\n".join(
+        f"{steps:6} {code.co_qualname} in {file.parent.name}/{file.name}:{code.co_firstlineno}"
+        for steps, code, file in found
+    )
+
+
+async def cheapest(wire: Wire, data: bytes, before: bytes = b"") -> Counter[CodeType]:
+    """The steps of the cheapest of a few times: the first fill caches, and each new second renders its date.
+
+    Before each time, another request may be answered, which does not count.
+    """
+    with Steps() as steps:  # Python 3.12 counts from the second time on
+        await steps.answer(wire, data)
+    runs = []
+    with Steps() as steps:
+        for _ in range(6):
+            if before:
+                await wire.answer(before)
+            runs.append(await steps.answer(wire, data))
+    return min(runs[2:], key=Counter.total)
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+async def test_a_request_stays_within_its_budget(name: str) -> None:
+    """Work that is added to every request is seen here; what is worth it gets a new budget."""
+    find_route, request, budget = BUDGETS[name]
+    wire = Wire(Server(find_route(), max_body=1 << 20))
+    await asyncio.sleep(0)
+    assert (await wire.answer(request)).startswith(b"HTTP/1.1 200 OK\r\n")
+    counts = await cheapest(wire, request, before=OTHER)  # since a head that comes again is not read again
+    total = counts.total()
+    assert 0 < total <= budget, (
+        f"{name} takes {total} steps of Python, its budget is {budget}. Most are in\n{dearest(counts)}\n"
+        "Do less for each request or, if that is worth it, raise the budget."
+    )
+
+
+async def test_a_request_that_comes_again_costs_less() -> None:
+    """Load and probes send the same head on and on: it is read once."""
+    wire = Wire(Server(find_in_whoami(), max_body=1 << 20))
+    await asyncio.sleep(0)
+    request = BROWSER_BEHIND_PROXY % b"/"
+    first, again = await cheapest(wire, request, before=OTHER), await cheapest(wire, request)
+    assert 0 < again.total() < first.total() / 2
+
+
+async def test_an_echo_costs_the_same_whatever_its_size() -> None:
+    """No step of Python is done for each byte of a WebSocket's message."""
+    wire = Wire(Server(find_in_whoami(), max_body=1 << 20))
+    await asyncio.sleep(0)
+    assert (await wire.answer(HANDSHAKE)).startswith(b"HTTP/1.1 101 ")
+    totals = []
+    for size in (1000, 30_000):
+        frame = b"\x82\xfe%s\0\0\0\0%s" % (size.to_bytes(2, "big"), bytes(size))
+        assert await wire.answer(frame) == b"\x82\x7e%s%s" % (size.to_bytes(2, "big"), bytes(size))
+        totals.append((await cheapest(wire, frame)).total())
+    assert 0 < totals[1] < totals[0] + 20
