@@ -128,6 +128,20 @@ def workers(text: str) -> int:
     return int(text)
 
 
+def add_tls_flags(flags: Flags) -> None:
+    """The flags ``--cert``, ``--key`` and ``--cacert``."""
+    flags.value("cert", "", str, "FILE", "serve TLS with this certificate (PEM, followed by its chain)")
+    flags.value("key", "", str, "FILE", "the certificate's private key (PEM, not encrypted)")
+    flags.value("cacert", "", str, "FILE", "refuse clients without a certificate of these authorities (PEM)")
+
+
+def check_tls_flags(program: str, options: argparse.Namespace) -> None:
+    """Raises Usage for a flag that lacks its companion."""
+    for given, missing in (("key", "cert"), ("cacert", "cert"), ("cert", "key")):
+        if getattr(options, given) and not getattr(options, missing):
+            raise Usage(2, f"{program}: --{given} needs --{missing} (see {program} --help)")
+
+
 def from_environment(environ: Mapping[str, str], name: str, kind: Any, default: Any) -> Any:
     """The value of a variable, or `default` where it is missing or empty. Raises Usage for a bad one."""
     text = environ.get(name, "")

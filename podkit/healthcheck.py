@@ -9,16 +9,19 @@ _PATIENCE = 3.0  # seconds
 
 
 def healthcheck(program: str, arguments: list[str], default_url: str) -> int:
-    """0 if a GET of the URL is answered with a status under 400, else 1 with the reason on standard error."""
+    """0 if a GET of the URL is answered with a status under 400, else 1 with the reason on standard error.
+
+    The default URL is asked by TLS too, where the server says that it speaks nothing else.
+    """
     if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
         print(f"usage: {program} healthcheck [URL]   (default {default_url})", file=sys.stderr)
         return 2
     url = arguments[0] if arguments else default_url
     try:
-        parts = urlsplit(url)
-        connection = _connection(parts)
-        connection.request("GET", (parts.path or "/") + ("?" + parts.query if parts.query else ""))
-        status = connection.getresponse().status
+        status = _ask(url)
+        if status == 400 and not arguments:
+            url = url.replace("http:", "https:", 1)
+            status = _ask(url)
     except (OSError, ValueError, http.client.HTTPException) as problem:
         print(f"{program} healthcheck: {url}: {problem}", file=sys.stderr)
         return 1
@@ -26,6 +29,13 @@ def healthcheck(program: str, arguments: list[str], default_url: str) -> int:
         print(f"{program} healthcheck: {url}: status {status}", file=sys.stderr)
         return 1
     return 0
+
+
+def _ask(url: str) -> int:
+    parts = urlsplit(url)
+    connection = _connection(parts)
+    connection.request("GET", (parts.path or "/") + ("?" + parts.query if parts.query else ""))
+    return connection.getresponse().status
 
 
 def _connection(parts: SplitResult) -> http.client.HTTPConnection:

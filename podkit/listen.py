@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from podkit.failure import ListenError
 from podkit.http1 import Server
 from podkit.log import say
 from podkit.pod import Pod
@@ -22,10 +24,6 @@ if TYPE_CHECKING:
     from podkit.certificates import Certificates
 
 _BACKLOG = 1024
-
-
-class ListenError(Exception):
-    """The port can't be had; the text says why and what to do."""
 
 
 def bind(port: int, count: int = 1) -> list[socket.socket]:
@@ -154,6 +152,7 @@ def _keep_quiet(text: str) -> None:
 
 def _run(service: Service, listener: socket.socket, lifeline: int | None) -> None:
     """Serve on uvloop, or on asyncio's own loop where there is no uvloop."""
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # what matters is said in one line of ours
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop

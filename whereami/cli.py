@@ -1,20 +1,13 @@
 """The command line of whereami."""
 
-import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TextIO
 
-from podkit.flags import Flags, Usage, port, seconds, show, workers
+from podkit.failure import ListenError, TlsError
+from podkit.flags import Flags, Usage, add_tls_flags, check_tls_flags, port, seconds, show, workers
 from podkit.healthcheck import healthcheck
-from podkit.http1 import Server
-from podkit.listen import ListenError, Service, run
-from podkit.log import TickLog
-from podkit.pod import Pod
-from podkit.tls import TlsError, add_tls_flags, load_certificates
-from whereami.app import build_routes
 
 _DEFAULT_PORT = 8080
 _DESCRIPTION = "Answer every request with the pod's host name and node."
@@ -37,26 +30,19 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
         return healthcheck("whereami", list(arguments[1:]), f"http://127.0.0.1:{_DEFAULT_PORT}/")
     try:
         options = flags.parse(arguments)
-        certificates = load_certificates("whereami", options)
+        check_tls_flags("whereami", options)
     except Usage as usage:
         show(stderr if usage.status else stdout, usage.text)
         return usage.status
-    except TlsError as problem:
-        show(stderr, f"whereami: {problem}")
-        return 1
-    pod = Pod(environ.get("nodename") or environ.get("NODE_NAME") or "undefined")
-    log = TickLog(stdout)
-    log.write("Kubia server starting...")
-    build = partial(Server, build_routes(pod, log.write), max_body=0)
-    service = Service("whereami", pod, build, options.grace_period, certificates, log.flush)
+    from whereami.serve import serve  # which takes its time to load: not for a health check or a bad flag
+
     try:
-        return run(service, options.port, options.workers)
-    except ListenError as problem:
+        return serve(options, environ.get("nodename") or environ.get("NODE_NAME") or "undefined", stdout)
+    except (ListenError, TlsError) as problem:
         show(stderr, f"whereami: {problem}")
         return 1
 
 
 def run_console() -> None:
     """The console script."""
-    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # what matters is said in one line of ours
     sys.exit(main(sys.argv[1:], os.environ, sys.stdout, sys.stderr))

@@ -1,25 +1,26 @@
 """The command line of whoami."""
 
-import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TextIO
 
-from podkit.flags import Flags, Usage, from_environment, port, read_environment, seconds, show, size, workers
+from podkit.failure import ListenError, TlsError
+from podkit.flags import (
+    Flags,
+    Usage,
+    add_tls_flags,
+    check_tls_flags,
+    from_environment,
+    port,
+    read_environment,
+    seconds,
+    show,
+    size,
+    workers,
+)
 from podkit.healthcheck import healthcheck
-from podkit.http1 import Server
-from podkit.listen import ListenError, Service, run
-from podkit.log import AccessLog
-from podkit.pod import Pod
-from podkit.rpc_routes import build_find_call
 from podkit.scalars import parse_bool
-from podkit.tls import TlsError, add_tls_flags, load_certificates
-from whoami.app import build_routes
-from whoami.config import Config
-from whoami.health import Health
-from whoami.rpc import build_methods
 
 _DEFAULT_PORT = 80
 _DEFAULT_BODY = 16 << 20
@@ -60,28 +61,19 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
             own_port = flags.get_default("port")
             return healthcheck("whoami", list(arguments[1:]), f"http://127.0.0.1:{own_port}/health")
         options = flags.parse(arguments)
-        certificates = load_certificates("whoami", options)
+        check_tls_flags("whoami", options)
     except Usage as usage:
         show(stderr if usage.status else stdout, usage.text)
         return usage.status
-    except TlsError as problem:
-        show(stderr, f"whoami: {problem}")
-        return 1
-    environment = () if options.no_env else read_environment()
-    config, pod, state = Config(options.name, environment), Pod(), Health()
-    routes = build_routes(config, pod, state)
-    find_call = build_find_call(partial(build_methods, config, pod, state))
-    access_log = AccessLog(stderr) if options.verbose else None
-    build = partial(Server, routes.find, find_call=find_call, max_body=options.max_body, access_log=access_log)
-    service = Service("whoami", pod, build, options.grace_period, certificates)
+    from whoami.serve import serve  # which takes its time to load: not for a health check or a bad flag
+
     try:
-        return run(service, options.port, options.workers)
-    except ListenError as problem:
+        return serve(options, () if options.no_env else read_environment(), stderr)
+    except (ListenError, TlsError) as problem:
         show(stderr, f"whoami: {problem}")
         return 1
 
 
 def run_console() -> None:
     """The console script."""
-    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # what matters is said in one line of ours
     sys.exit(main(sys.argv[1:], os.environ, sys.stdout, sys.stderr))

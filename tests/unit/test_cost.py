@@ -18,9 +18,9 @@ from typing import Any, cast
 import pytest
 
 from podkit.http1 import Server
-from podkit.log import TickLog
 from podkit.pod import Pod
 from podkit.routes import FindRoute
+from podkit.tick_log import TickLog
 from whereami.app import build_routes as build_whereami
 from whoami.app import build_routes as build_whoami
 from whoami.config import Config

@@ -1,0 +1,22 @@
+"""whereami, put together: its answer, its log, and what serves them."""
+
+import argparse
+from functools import partial
+from typing import TextIO
+
+from podkit.http1 import Server
+from podkit.listen import Service, run
+from podkit.pod import Pod
+from podkit.tick_log import TickLog
+from podkit.tls import load_certificates
+from whereami.app import build_routes
+
+
+def serve(options: argparse.Namespace, node_name: str, stdout: TextIO) -> int:
+    """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
+    certificates = load_certificates(options)
+    pod, log = Pod(node_name), TickLog(stdout)
+    log.write("Kubia server starting...")
+    build = partial(Server, build_routes(pod, log.write), max_body=0)
+    service = Service("whereami", pod, build, options.grace_period, certificates, log.flush)
+    return run(service, options.port, options.workers)

@@ -1,0 +1,28 @@
+"""whoami, put together: its routes, its log, and what serves them."""
+
+import argparse
+from functools import partial
+from typing import TextIO
+
+from podkit.http1 import Server
+from podkit.listen import Service, run
+from podkit.log import AccessLog
+from podkit.pod import Pod
+from podkit.rpc_routes import build_find_call
+from podkit.tls import load_certificates
+from whoami.app import build_routes
+from whoami.config import Config
+from whoami.health import Health
+from whoami.rpc import build_methods
+
+
+def serve(options: argparse.Namespace, environment: tuple[bytes, ...], stderr: TextIO) -> int:
+    """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
+    certificates = load_certificates(options)
+    config, pod, state = Config(options.name, environment), Pod(), Health()
+    routes = build_routes(config, pod, state)
+    find_call = build_find_call(partial(build_methods, config, pod, state))
+    access_log = AccessLog(stderr) if options.verbose else None
+    build = partial(Server, routes.find, find_call=find_call, max_body=options.max_body, access_log=access_log)
+    service = Service("whoami", pod, build, options.grace_period, certificates)
+    return run(service, options.port, options.workers)
