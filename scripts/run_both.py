@@ -46,7 +46,11 @@ def start(program: str, port: str) -> subprocess.Popen[str]:
 
 def main() -> int:
     """0 after Ctrl-C, 1 where a server did not start or ended by itself."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # SIGINT too: it may have been ignored, as behind a shell's &
+        signal.signal(number, signal.default_int_handler)
     servers: list[subprocess.Popen[str]] = []
     status = 1
     try:
