@@ -49,7 +49,7 @@ def main() -> int:
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
-    ):  # SIGINT too: it may have been ignored, as behind a shell's &
+    ):  # either may have been ignored at the start
         signal.signal(number, signal.default_int_handler)
     servers: list[subprocess.Popen[str]] = []
     status = 1
