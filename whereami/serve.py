@@ -4,8 +4,8 @@ import argparse
 from functools import partial
 from typing import TextIO
 
-from podkit.http1 import Server
 from podkit.listen import Service, run
+from podkit.plain import choose_server
 from podkit.pod import Pod
 from podkit.tick_log import TickLog
 from podkit.tls import load_certificates
@@ -17,6 +17,6 @@ def serve(options: argparse.Namespace, node_name: str, stdout: TextIO) -> int:
     certificates = load_certificates(options)
     pod, log = Pod(node_name), TickLog(stdout)
     log.write("Kubia server starting...")
-    build = partial(Server, build_routes(pod, log.write), max_body=0)
+    build = partial(choose_server(), build_routes(pod, log.write), max_body=0)
     service = Service("whereami", pod, build, options.grace_period, certificates, log.flush)
     return run(service, options.port, options.workers)

@@ -4,9 +4,9 @@ import argparse
 from functools import partial
 from typing import TextIO
 
-from podkit.http1 import Server
 from podkit.listen import Service, run
 from podkit.log import AccessLog
+from podkit.plain import choose_server
 from podkit.pod import Pod
 from podkit.rpc_routes import build_find_call
 from podkit.tls import load_certificates
@@ -23,6 +23,8 @@ def serve(options: argparse.Namespace, environment: tuple[bytes, ...], stderr: T
     routes = build_routes(config, pod, state)
     find_call = build_find_call(partial(build_methods, config, pod, state))
     access_log = AccessLog(stderr) if options.verbose else None
-    build = partial(Server, routes.find, find_call=find_call, max_body=options.max_body, access_log=access_log)
+    build = partial(
+        choose_server(), routes.find, find_call=find_call, max_body=options.max_body, access_log=access_log
+    )
     service = Service("whoami", pod, build, options.grace_period, certificates)
     return run(service, options.port, options.workers)

@@ -12,7 +12,9 @@ from podkit import http1
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path for folder in ("podkit", "whoami", "whereami") for path in (ROOT / folder).glob("*.py"))
-MAY_IMPORT_AIOHTTP = {"podkit/exchange.py", "podkit/http1.py", "podkit/request_stream.py", "whoami/echo.py"}
+MAY_IMPORT_AIOHTTP = {f"podkit/{name}.py" for name in ("exchange", "http1", "plain", "request_stream")} | {
+    "whoami/echo.py"
+}
 MAY_IMPORT_OPENSSL = {"podkit/certificates.py", "podkit/pem.py", "podkit/tls_connection.py"}
 MAY_IMPORT_PROTOBUF = {"podkit/rpc_protobuf.py", "podkit/rpc_reflection.py"}
 FORBIDDEN = {"podkit": {"whoami", "whereami"}, "whoami": {"whereami"}, "whereami": {"whoami"}}
