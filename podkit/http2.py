@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
+    ConnectionTerminated,
     DataReceived,
     Event,
     PingAckReceived,
@@ -135,7 +136,11 @@ class Http2Connection(asyncio.Protocol):
             if self._over:
                 return
             try:
-                for event in self._h2.receive_data(data[start : start + SLICE]):
+                events = self._h2.receive_data(data[start : start + SLICE])
+                if self._h2.state_machine.state is ConnectionState.CLOSED:
+                    # by a client's GOAWAY, which h2 takes for the end; streams under way go on (RFC 9113, 6.8)
+                    self._h2.state_machine.state = ConnectionState.SERVER_OPEN
+                for event in events:
                     handle = self._HANDLERS.get(type(event))
                     if handle is not None:
                         handle(self, event)
@@ -275,6 +280,10 @@ class Http2Connection(asyncio.Protocol):
         if event.ping_data == _GOODBYE:
             self._decide_last()
 
+    def _on_goaway(self, event: ConnectionTerminated) -> None:
+        self._last_id = self._h2.highest_inbound_stream_id
+        self._decide_last()
+
     def _on_burden(self, event: Event) -> None:
         self._allowance -= 1
 
@@ -285,6 +294,7 @@ class Http2Connection(asyncio.Protocol):
         StreamEnded: _on_end,
         StreamReset: _on_reset,
         PingAckReceived: _on_ping_ack,
+        ConnectionTerminated: _on_goaway,
         PingReceived: _on_burden,
         PriorityUpdated: _on_burden,
         RemoteSettingsChanged: _on_burden,

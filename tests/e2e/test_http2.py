@@ -374,6 +374,18 @@ def test_draining_finishes_streams_and_says_goodbye() -> None:
         wait_for(lambda: server.process.poll() == 0)
 
 
+def test_a_client_that_says_goodbye_gets_its_answers(whoami: Server) -> None:
+    """Streams that were opened before its GOAWAY are answered, and then the connection ends."""
+    with RawHttp2(whoami) as client:
+        client.send(client.headers(1, *GET[:3], (":path", "/?wait=500ms")))
+        client.send(client.headers(3, *GET[:3], (":path", "/data?size=50000")), GoAwayFrame(0))
+        ended = set()
+        for frame in client.frames():
+            if "END_STREAM" in frame.flags:
+                ended.add(frame.stream_id)
+        assert ended == {1, 3}
+
+
 async def test_a_restart_under_load_loses_no_stream() -> None:
     """Every stream up to the one that GOAWAY names is answered; later ones may safely be tried again."""
     answered = 0
