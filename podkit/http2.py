@@ -7,7 +7,7 @@ the client's reading allow, and bound what one connection may cost.
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -33,9 +33,9 @@ from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError
-from hyperframe.frame import GoAwayFrame
 
 from podkit.http2_head import Malformed, parse_fields, parse_trailers
+from podkit.http2_outbox import LINGER, Outbox
 from podkit.http2_stream import Inbox, Stream
 from podkit.log import say
 from podkit.message import Dialogue, Head, Request, Response, Upgrade, error
@@ -49,12 +49,10 @@ if TYPE_CHECKING:
 IDLE_TIMEOUT: Final = 75.0  # seconds without a stream
 BODY_TIMEOUT: Final = 60.0  # seconds without a byte of a body, or without room for one of the answer's
 CHECK_EVERY: Final = 5.0  # seconds between looks at these
-LINGER: Final = 1.0  # seconds to read on after the end, so that the client gets to see it
 QUIET: Final = 0.3  # seconds without a request before a draining server closes a connection
 STREAMS: Final = 250  # at once
 WINDOW: Final = 1 << 20  # bytes of a body that a client may send ahead, on a stream and in all
 SLICE: Final = 1 << 14  # bytes to read before what they asked for is answered
-TURN: Final = 1 << 18  # bytes to send before others get their turn
 ALLOWANCE: Final = 1000  # frames at once that ask for nothing but work: resets, pings, settings ...
 REFILL: Final = 200.0  # of them a second; a request that is answered gives back one as well
 
@@ -89,12 +87,10 @@ class Http2Connection(asyncio.Protocol):
         self._h2 = H2Connection(_CONFIG)
         self._h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
         self._h2.decoder.max_header_list_size = MAX_HEAD
+        self._outbox = Outbox(self._h2, self._finish)
         self._streams: dict[int, Stream] = {}
-        self._sending: dict[int, Stream] = {}
         self._unread: dict[int, asyncio.TimerHandle] = {}  # streams that were answered before they ended
         self._buffered = 0  # bytes of bodies
-        self._paused = False  # the client does not read
-        self._pumping = False  # a turn of sending is due
         self._allowance = float(ALLOWANCE)
         self._last_seen = self._loop.time()
         self._last_id: int | None = None  # of the last stream to answer, once that is decided
@@ -106,6 +102,7 @@ class Http2Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected, or HTTP/1.1 handed its connection over."""
         self._transport = cast(asyncio.Transport, transport)
+        self._outbox.open(self._transport)
         self._remote_addr = render_address(transport.get_extra_info("peername"))
         self._peer_subjects = transport.get_extra_info("peer_subjects", ())
         self._server.http2.add(self)
@@ -115,12 +112,13 @@ class Http2Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(CHECK_EVERY, self._check)
         if self._server.draining:
             self.say_goodbye()
-        self._flush()
+        self._outbox.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it whatever was in progress."""
         self._server.http2.discard(self)
         self._transport = None
+        self._outbox.lose()
         if self._timer is not None:
             self._timer.cancel()
         for stream_id in [*self._unread, *self._streams]:
@@ -147,11 +145,11 @@ class Http2Connection(asyncio.Protocol):
                 if self._allowance < 0:
                     self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
                     return self._end()
-                self._pump()
+                self._outbox.pump()
             except ProtocolError as problem:  # h2 has written the GOAWAY that fits, but for one kind
                 if isinstance(problem.__cause__, HPACKError) and not isinstance(problem, DenialOfServiceError):
                     self._h2.clear_outbound_data_buffer()
-                    self._write_goaway(self._h2.highest_inbound_stream_id, ErrorCodes.COMPRESSION_ERROR)
+                    self._outbox.write_goaway(self._h2.highest_inbound_stream_id, ErrorCodes.COMPRESSION_ERROR)
                 return self._end()
             except Exception as mistake:
                 say(f"error: HTTP/2 from {self._remote_addr}: {mistake!r}")
@@ -161,23 +159,22 @@ class Http2Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has sent all; what is being sent to it still is."""
         for stream_id, stream in list(self._streams.items()):
-            if stream_id not in self._sending or not stream.ended:
+            if stream_id not in self._outbox or not stream.ended:
                 self._drop(stream_id)
         self._last_id = self._h2.highest_inbound_stream_id
         return bool(self._streams)
 
     def pause_writing(self) -> None:
         """The client reads slower than it asks: take no more from it."""
-        self._paused = True
+        self._outbox.pause()
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._paused = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-            self._pump()
+            self._outbox.resume()
 
     def take_over(self, settings: bytes, request: Request) -> None:
         """Begin with HTTP/1.1's request as stream 1 (RFC 7540, 3.2), to be answered by `answer_first`.
@@ -196,7 +193,7 @@ class Http2Connection(asyncio.Protocol):
     def answer_first(self, request: Request) -> None:
         """Answer the request that was taken over."""
         self._answer(1, self._streams[1], request)
-        self._pump()
+        self._outbox.pump()
 
     # requests
 
@@ -242,7 +239,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _acknowledge(self, stream_id: int, size: int) -> None:
         self._h2.acknowledge_received_data(size, stream_id)
-        self._flush()
+        self._outbox.flush()
 
     def _on_trailers(self, event: TrailersReceived) -> None:
         stream = self._streams.get(event.stream_id)
@@ -328,18 +325,18 @@ class Http2Connection(asyncio.Protocol):
             response = self._own_mistake(stream, mistake)
         stream.task = None
         self._respond(stream_id, stream, response)
-        self._pump()
+        self._outbox.pump()
 
     async def _converse(self, stream_id: int, stream: Stream, inbox: Inbox, answer: Dialogue) -> None:
         response = Response(headers=answer.headers)
         self._h2.send_headers(stream_id, self._render_fields(stream.head, response, None))
-        self._flush()
+        self._outbox.flush()
         try:
             async for piece in answer.converse(inbox.blocks()):
                 if isinstance(piece, bytes):
                     stream.sent = self._loop.create_future()
-                    self._send(stream_id, stream, (piece,), len(piece))
-                    self._pump()
+                    self._outbox.put(stream_id, stream, (piece,), len(piece))
+                    self._outbox.pump()
                     await stream.sent
                 else:
                     self._log(stream, response)
@@ -353,7 +350,7 @@ class Http2Connection(asyncio.Protocol):
             self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
         stream.task = None
         self._finish(stream_id, stream)
-        self._flush()
+        self._outbox.flush()
 
     def _own_mistake(self, stream: Stream, mistake: Exception) -> Response:
         say(f"error: {stream.head.request_uri[:200]!r} of {self._remote_addr}: {mistake!r}")
@@ -378,9 +375,9 @@ class Http2Connection(asyncio.Protocol):
         self._log(stream, response)
         stream.trailers_to_send = trailers
         if length:
-            self._send(stream_id, stream, (body,) if isinstance(body, bytes) else body, length)
+            self._outbox.put(stream_id, stream, (body,) if isinstance(body, bytes) else body, length)
         else:
-            self._complete(stream_id, stream)
+            self._outbox.complete(stream_id, stream)
 
     def _render_fields(self, head: Head, response: Response, length: int | None) -> list[tuple[bytes, bytes]]:
         fields = [(b":status", b"%d" % response.status)]
@@ -395,15 +392,6 @@ class Http2Connection(asyncio.Protocol):
             request = Request(stream.head, self._remote_addr)
             self._server.access_log.write(request, response, stream.start, self._loop.time())
 
-    def _complete(self, stream_id: int, stream: Stream) -> None:
-        """The body is sent: what is left are trailers, or more of a dialogue."""
-        if stream.sent is not None:
-            self._sending.pop(stream_id, None)
-            return stream.sent.set_result(None)
-        if stream.trailers_to_send:
-            self._h2.send_headers(stream_id, stream.trailers_to_send, end_stream=True)
-        self._finish(stream_id, stream)
-
     def _finish(self, stream_id: int, stream: Stream) -> None:
         self._drop(stream_id)
         self._allowance = min(ALLOWANCE, self._allowance + 1)
@@ -414,7 +402,7 @@ class Http2Connection(asyncio.Protocol):
             self._decide_last()
 
     def _drop(self, stream_id: int) -> None:
-        self._sending.pop(stream_id, None)
+        self._outbox.drop(stream_id)
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             self._buffered -= stream.size
@@ -430,50 +418,7 @@ class Http2Connection(asyncio.Protocol):
         self._forget_unread(stream_id)
         with suppress(ProtocolError):  # it is over already
             self._h2.reset_stream(stream_id, code)
-            self._flush()
-
-    # to the client
-
-    def _send(self, stream_id: int, stream: Stream, blocks: Iterable[bytes | memoryview], length: int) -> None:
-        stream.send(blocks, length)
-        self._sending[stream_id] = stream
-
-    def _pump(self) -> None:
-        """Send what the windows allow, a frame of each stream in turn."""
-        budget, moved = TURN, True
-        while moved and budget > 0 and self._sending and not self._paused:
-            moved = False
-            for stream_id, stream in list(self._sending.items()):
-                sent = self._send_frame(stream_id, stream)
-                budget -= sent
-                moved = moved or sent > 0
-        self._flush()
-        if moved and self._sending and not self._paused and not self._pumping:
-            self._pumping = True
-            self._loop.call_soon(self._next_turn)
-
-    def _next_turn(self) -> None:
-        self._pumping = False
-        if self._transport is not None:
-            self._pump()
-
-    def _send_frame(self, stream_id: int, stream: Stream) -> int:
-        """Send at most one frame of the body; the bytes sent, 0 where the window is closed."""
-        room = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
-        if room <= 0:
-            return 0
-        piece = stream.next_piece(room)
-        stream.touched = self._last_seen
-        more = stream.left or stream.sent is not None or stream.trailers_to_send
-        self._h2.send_data(stream_id, piece, end_stream=not more)
-        if not stream.left:
-            self._complete(stream_id, stream)
-        return len(piece)
-
-    def _flush(self) -> None:
-        data = self._h2.data_to_send()
-        if data and self._transport is not None and not self._over:
-            self._transport.write(data)
+            self._outbox.flush()
 
     # the end
 
@@ -486,9 +431,9 @@ class Http2Connection(asyncio.Protocol):
             if stream.inbox is not None and stream.task is not None:
                 self._loop.call_soon(stream.task.cancel)  # after it has begun
         self._last_seen = self._loop.time()
-        self._write_goaway((1 << 31) - 1)
+        self._outbox.write_goaway((1 << 31) - 1)
         self._h2.ping(_GOODBYE)  # its answer tells that the client knows
-        self._flush()
+        self._outbox.flush()
 
     def close_if_quiet(self) -> None:
         """Close if nothing is under way and no request has just been sent."""
@@ -509,28 +454,14 @@ class Http2Connection(asyncio.Protocol):
             return self._end()
         if self._last_id is None:
             self._last_id = self._h2.highest_inbound_stream_id
-            self._write_goaway(self._last_id)
-
-    def _write_goaway(self, last_id: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
-        """Not by h2, which takes a GOAWAY for the end of all streams."""
-        self._flush()
-        if self._transport is not None:
-            self._transport.write(GoAwayFrame(0, last_stream_id=last_id, error_code=code).serialize())
+            self._outbox.write_goaway(self._last_id)
 
     def _end(self) -> None:
-        """Send what is left and close, but read on for a moment: unread bytes make the kernel reset it."""
-        self._flush()
+        """Nothing more is taken from the client, nor sent to it."""
         self._over = True
+        self._outbox.close()
         for stream_id in list(self._streams):
             self._drop(stream_id)
-        transport = self._transport
-        if transport is None:
-            return
-        if transport.can_write_eof():
-            transport.write_eof()
-            self._loop.call_later(LINGER, transport.close)
-        else:
-            transport.close()
 
     def _check(self) -> None:
         """End what has stood still for too long."""
@@ -541,9 +472,9 @@ class Http2Connection(asyncio.Protocol):
         for stream_id, stream in list(self._streams.items()):
             if stream.task is not None or now - stream.touched <= BODY_TIMEOUT:
                 continue
-            if stream_id in self._sending:
+            if stream_id in self._outbox:
                 self._drop(stream_id)
                 self._reset(stream_id, ErrorCodes.CANCEL)
             else:
                 self._respond(stream_id, stream, error(408, "the body takes too long"))
-        self._flush()
+        self._outbox.flush()
