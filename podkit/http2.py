@@ -406,6 +406,8 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             self._buffered -= stream.size
+            if stream.inbox is not None and not self._over and self._transport is not None:
+                stream.inbox.discard()
             if stream.task is not None:
                 stream.task.cancel()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from podkit.message import Head, Headers
-from podkit.request_head import MAX_LINES, BadRequest, canonical, tokens
+from podkit.request_head import MAX_LINES, NOT_TRAILERS, BadRequest, canonical, tokens, trailer_names
 from podkit.target import parse_target
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -13,7 +13,6 @@ _UPPER: Final = re.compile(rb"[A-Z]")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 _OF_HTTP1: Final = (b"Connection", b"Keep-Alive", b"Proxy-Connection", b"Transfer-Encoding", b"Upgrade")
-_NEVER_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
 
 Fields = Iterable[tuple[bytes, bytes]]
 
@@ -48,7 +47,7 @@ def parse_fields(fields: Fields, ended: bool) -> tuple[Head, bool]:
         del headers[b"Expect"]
     if len(headers.get(b"Cookie", ())) > 1:
         headers[b"Cookie"] = [b"; ".join(headers[b"Cookie"])]
-    names = _announced(headers.pop(b"Trailer", []))
+    names = tuple(sorted(trailer_names(headers.pop(b"Trailer", [])) - NOT_TRAILERS))
     length = 0
     if not ended:  # a length of 0 with a body to come is as good as none: Go's quirk
         text = headers.get(b"Content-Length", [b""])[0]
@@ -76,12 +75,6 @@ def parse_trailers(fields: Fields, announced: tuple[bytes, ...]) -> Headers:
     if pseudo:
         raise Malformed("trailers have no pseudo-header fields")
     return {name: values for name, values in trailers.items() if name in announced}
-
-
-def _announced(values: list[bytes]) -> tuple[bytes, ...]:
-    """The canonical names that Trailer fields list, sorted, without those that can't be trailers."""
-    listed = (name.strip(b" \t") for value in values for name in value.split(b","))
-    return tuple(sorted({canonical(name) for name in listed if name} - _NEVER_TRAILERS))
 
 
 def _split(fields: Fields) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]]]:

@@ -57,10 +57,12 @@ class Inbox:
 
     def __init__(self, acknowledge: Callable[[int], None]) -> None:
         self._acknowledge = acknowledge
+        self._waiting = 0  # bytes of the window that the blocks here take
         self._queue: asyncio.Queue[tuple[bytes, int] | None] = asyncio.Queue()
 
     def put(self, block: bytes, size: int) -> None:
         """A block has come, which took `size` bytes of the window."""
+        self._waiting += size
         self._queue.put_nowait((block, size))
 
     def end(self) -> None:
@@ -71,5 +73,11 @@ class Inbox:
         """The blocks in order, up to the end."""
         while (item := await self._queue.get()) is not None:
             block, size = item
+            self._waiting -= size
             self._acknowledge(size)
             yield block
+
+    def discard(self) -> None:
+        """Nobody takes the rest: give its room back, which all streams share."""
+        waiting, self._waiting = self._waiting, 0
+        self._acknowledge(waiting)

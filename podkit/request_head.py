@@ -20,7 +20,7 @@ _PLAIN_LINE: Final = re.compile(
     rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?(\S*))?) (HTTP/1\.[01])"
 )
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
-_NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
+NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
 
 
 class BadRequest(Exception):
@@ -153,10 +153,10 @@ def _framing(headers: dict[bytes, list[bytes]], at_least_11: bool) -> tuple[int,
         if len(codings) != 1 or codings[0].lower() != b"chunked":
             raise BadRequest(501, "unsupported transfer encoding")
         headers.pop(b"Content-Length", None)
-        names = sorted({canonical(name) for name in _elements(headers.pop(b"Trailer", []))})
-        if _NOT_TRAILERS.intersection(names):
+        names = trailer_names(headers.pop(b"Trailer", []))
+        if NOT_TRAILERS.intersection(names):
             raise BadRequest(400, "bad trailer key")
-        return -1, tuple(names)
+        return -1, tuple(sorted(names))
     lengths = headers.get(b"Content-Length")
     if not lengths:
         return 0, ()
@@ -168,5 +168,7 @@ def _framing(headers: dict[bytes, list[bytes]], at_least_11: bool) -> tuple[int,
     return int(lengths[0]), ()
 
 
-def _elements(values: list[bytes]) -> list[bytes]:
-    return [name for value in values for name in (part.strip(b" \t") for part in value.split(b",")) if name]
+def trailer_names(values: list[bytes]) -> set[bytes]:
+    """The canonical names that Trailer fields list; some of them may be in NOT_TRAILERS."""
+    listed = (name.strip(b" \t") for value in values for name in value.split(b","))
+    return {canonical(name) for name in listed if name}

@@ -67,6 +67,12 @@ def test_an_upgraded_request_is_shown_as_it_came(whoami: Server) -> None:
     assert b"Connection: Upgrade, HTTP2-Settings\r\n" in answer
 
 
+def test_an_upgrade_with_a_body_that_nobody_reads_is_answered(whereami: Server) -> None:
+    """The server stays with HTTP/1.1 there, as it may."""
+    address = f"http://127.0.0.1:{whereami.port}/"
+    assert curl("--http2", "-d", "hello", "-w", "%{http_code}", address).endswith(b"node1\n200")
+
+
 @pytest.mark.parametrize("settings", ["!", "AAMAAABkAAQ"], ids=["no base64", "half a setting"])
 def test_bad_settings_of_an_upgrade_are_refused(whoami: Server, settings: str) -> None:
     """The client gets 400 over HTTP/1.1, and the connection ends."""
@@ -345,6 +351,20 @@ def test_half_a_preface_does_not_hold_others_up(whoami: Server, opening: bytes) 
         assert answer is None or answer.status in (400, 505)
 
 
+@pytest.mark.parametrize(
+    ("opening", "status"), [(PREFACE[:10], 408), (PREFACE[:18], 505)], ids=["half", "a head"]
+)
+def test_half_a_preface_is_timed_out(whoami: Server, opening: bytes, status: int) -> None:
+    """As a head that does not end; the connection ends with it."""
+    with whoami.connect() as client:
+        client.socket.settimeout(2 * PATIENCE)
+        client.send(opening)
+        answer = client.read()
+        assert answer is not None
+        assert answer.status == status
+        assert client.closes()
+
+
 def test_http11_in_small_pieces_is_still_http11(whoami: Server) -> None:
     """A method that begins like the preface is read on."""
     with whoami.connect() as client:
@@ -372,6 +392,24 @@ def test_draining_finishes_streams_and_says_goodbye() -> None:
                 seen.append("end")
         assert seen == ["goodbye 2147483647 0", "goodbye 3 0", "end", "goodbye 3 0"]
         wait_for(lambda: server.process.poll() == 0)
+
+
+def test_cancelled_calls_give_their_room_back(whoami: Server) -> None:
+    """What was sent to a call that takes no more of it does not hold up the connection's other streams."""
+    call = (("content-type", "application/grpc"), ("te", "trailers"))
+    path = (":path", "/grpc.health.v1.Health/Watch")
+    with RawHttp2(whoami) as client:
+        for number in range(1, 201, 2):
+            frames = [DataFrame(number, bytes(16_000)) for _ in range(2)]
+            head = client.headers(number, (":method", "POST"), *GET[1:3], path, *call, ended=False)
+            client.send(head, *frames, PingFrame(0, bytes(8)))
+            next(frame for frame in client.frames() if isinstance(frame, PingFrame))
+            client.send(RstStreamFrame(number))
+        client.send(client.headers(201))
+        for frame in client.frames():
+            assert not isinstance(frame, GoAwayFrame)
+            if isinstance(frame, DataFrame) and frame.stream_id == 201:
+                break
 
 
 def test_a_client_that_says_goodbye_gets_its_answers(whoami: Server) -> None:
