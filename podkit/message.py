@@ -9,6 +9,15 @@ Fields = tuple[tuple[bytes, bytes], ...]
 _NO_HEADERS: Headers = MappingProxyType({})
 
 
+class HttpError(Exception):
+    """A request that is refused: `status` and a line for the client."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
 class Head(NamedTuple):
     """The head of a request, read by Go's rules. All texts are the wire's bytes."""
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 from html import escape
 from typing import Final, NamedTuple
 
+from podkit.go.url import clean_path, unescape
 from podkit.message import Endpoint, Head, Response, error
-from podkit.target import clean_path, unescape
 
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podkit.netlink import read_addresses
+from podkit.pod.netlink import read_addresses
 from tests.server import started
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from podkit.message import Head, Request, Response
-from podkit.pod import Pod
+from podkit.pod.pod import Pod
 from podkit.routes import FindRoute, Route
 
 

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from podkit.failure import ListenError, TlsError
-from podkit.flags import Flags, Usage, add_tls_flags, check_tls_flags, port, seconds, show, workers
-from podkit.healthcheck import healthcheck
+from podkit.errors import ListenError, TlsError
+from podkit.process.healthcheck import healthcheck
+from podkit.process.settings import Flags, Usage, add_tls_flags, check_tls_flags, port, seconds, show, workers
 
 _DEFAULT_PORT = 8080
 _DESCRIPTION = "Answer every request with the pod's host name and node."

@@ -4,11 +4,11 @@ import argparse
 from functools import partial
 from typing import TextIO
 
-from podkit.listen import Service, run
-from podkit.plain import choose_server
-from podkit.pod import Pod
+from podkit.http1.plain import choose_server
+from podkit.pod.pod import Pod
+from podkit.process.serve import Service, run
 from podkit.tick_log import TickLog
-from podkit.tls import load_certificates
+from podkit.tls.secure import load_certificates
 from whereami.app import build_routes
 
 

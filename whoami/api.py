@@ -5,9 +5,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from podkit.go.url import is_on, parse_query
 from podkit.message import Request, Response
-from podkit.pod import Pod
-from podkit.target import is_on, parse_query
+from podkit.pod.pod import Pod
 from whoami.config import Config
 
 _JSON = (b"Content-Type", b"application/json")

@@ -2,10 +2,10 @@
 
 from functools import partial
 
+from podkit.grpc.call import check_request
 from podkit.message import Request, Response
-from podkit.pod import Pod
+from podkit.pod.pod import Pod
 from podkit.routes import Route, Routes
-from podkit.rpc import check_request
 from whoami.api import api
 from whoami.bench import bench
 from whoami.config import Config

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from podkit.failure import ListenError, TlsError
-from podkit.flags import (
+from podkit.errors import ListenError, TlsError
+from podkit.go.strconv import parse_bool
+from podkit.process.healthcheck import healthcheck
+from podkit.process.settings import (
     Flags,
     Usage,
     add_tls_flags,
@@ -19,8 +21,6 @@ from podkit.flags import (
     size,
     workers,
 )
-from podkit.healthcheck import healthcheck
-from podkit.scalars import parse_bool
 
 _DEFAULT_PORT = 80
 _DEFAULT_BODY = 16 << 20

@@ -9,9 +9,9 @@ from email.utils import formatdate
 from functools import cache
 from time import time
 
+from podkit.go.strconv import parse_int, wrap_int64
+from podkit.go.url import is_on, parse_query
 from podkit.message import PLAIN_TEXT, Head, Request, Response, error
-from podkit.scalars import parse_int, wrap_int64
-from podkit.target import is_on, parse_query
 
 _PATTERN = b"-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BLOCK = 1 << 20  # bytes to send at once; a quarter of it takes a third longer

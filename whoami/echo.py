@@ -5,8 +5,8 @@ import binascii
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from podkit.go.header import tokens
 from podkit.message import Answer, Request, Upgrade, error
-from podkit.request_head import tokens
 
 _MAX_MESSAGE = 16 << 20  # bytes
 _KEY_LENGTH = 16

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable
 from functools import lru_cache
 
+from podkit.go.duration import parse_duration
+from podkit.go.url import is_on, parse_query
 from podkit.message import PLAIN_TEXT, Headers, Request, Response
-from podkit.pod import Pod
-from podkit.scalars import parse_duration
-from podkit.target import is_on, parse_query
+from podkit.pod.pod import Pod
 from whoami.config import Config
 
 _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each as a chunk

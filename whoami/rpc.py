@@ -1,16 +1,16 @@
 """gRPC: ``whoami.Whoami``, with health checks and reflection."""
 
-from podkit.pod import Pod
-from podkit.rpc import Methods
+from podkit.grpc.call import Methods
+from podkit.pod.pod import Pod
 from whoami.config import Config
 from whoami.health import Health
 
 
 def build_methods(config: Config, pod: Pod, state: Health) -> Methods:
     """All methods, by path. It loads protobuf, so build them when the first call comes, and not before."""
-    from podkit.rpc_health import build_health
-    from podkit.rpc_protobuf import unary
-    from podkit.rpc_reflection import build_reflection
+    from podkit.grpc.health import build_health
+    from podkit.grpc.protobuf import unary
+    from podkit.grpc.reflection import build_reflection
     from whoami.proto.whoami_pb2 import BenchReply, BenchRequest, WhoamiReply, WhoamiRequest
 
     def bench(request: BenchRequest) -> BenchReply:

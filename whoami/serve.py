@@ -4,12 +4,12 @@ import argparse
 from functools import partial
 from typing import TextIO
 
-from podkit.listen import Service, run
+from podkit.grpc.routes import build_find_call
+from podkit.http1.plain import choose_server
 from podkit.log import AccessLog
-from podkit.plain import choose_server
-from podkit.pod import Pod
-from podkit.rpc_routes import build_find_call
-from podkit.tls import load_certificates
+from podkit.pod.pod import Pod
+from podkit.process.serve import Service, run
+from podkit.tls.secure import load_certificates
 from whoami.app import build_routes
 from whoami.config import Config
 from whoami.health import Health

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from podkit.netlink import read_addresses
+from podkit.pod.netlink import read_addresses
 from tests.server import Server, request, started
 
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from podkit.subjects import read_subject, render_subject
+from podkit.tls.subject import read_subject, render_subject
 
 RECORDED = json.loads(Path(__file__).with_name("whoami-tls-subjects.json").read_text())
 UTF8, NUMERIC, PRINTABLE, TELETEX, IA5, BMP = 0x0C, 0x12, 0x13, 0x14, 0x16, 0x1E

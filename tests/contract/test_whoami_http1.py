@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from podkit.netlink import read_addresses
+from podkit.pod.netlink import read_addresses
 from tests.server import Answer, Client, Server, started
 
 RECORDED = json.loads((Path(__file__).parent / "whoami-http1.json").read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from podkit.workers import count_cpus
+from podkit.process.workers import count_cpus
 from tests.server import PATIENCE, Server, request, started, wait_for
 
 ASK = request("/bench")

@@ -17,8 +17,8 @@ from typing import Any, cast
 
 import pytest
 
-from podkit.http1 import Server
-from podkit.pod import Pod
+from podkit.http1.connection import Server
+from podkit.pod.pod import Pod
 from podkit.routes import FindRoute
 from podkit.tick_log import TickLog
 from whereami.app import build_routes as build_whereami

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from podkit import plain
-from podkit.http1 import Server
-from podkit.plain import PlainServer, choose_server
-from podkit.pod import Pod
+from podkit.http1 import plain
+from podkit.http1.connection import Server
+from podkit.http1.plain import PlainServer, choose_server
+from podkit.pod.pod import Pod
 from podkit.routes import Routes
 from whoami.app import build_routes
 from whoami.config import Config

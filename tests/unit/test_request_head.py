@@ -3,8 +3,9 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from podkit.request_head import BadRequest, parse_request_line, parse_start
-from podkit.target import parse_target
+from podkit.go.url import parse_target
+from podkit.http1.head import parse_request_line, parse_start
+from podkit.message import HttpError
 
 targets = st.one_of(
     st.from_regex(rb"/[!-~]{0,12}", fullmatch=True),
@@ -24,11 +25,11 @@ def test_a_plain_request_line_is_read_like_any_other(method: bytes, target: byte
     line = method + b" " + target + b" HTTP/1.1" + after
     try:
         found = parse_start(line)
-    except BadRequest:
+    except HttpError:
         found = None
     try:
         name, text, protocol = parse_request_line(line)
         expected = name, parse_target(name, text), protocol
-    except (BadRequest, ValueError):
+    except (HttpError, ValueError):
         expected = None
     assert found == expected

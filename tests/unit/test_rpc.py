@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podkit.grpc.call import Call, RpcError, Status, check_request, encode_text, parse_timeout
+from podkit.grpc.frames import Frames, frame
+from podkit.http1.head import parse_head
 from podkit.message import Head, Response
-from podkit.request_head import parse_head
-from podkit.rpc import Call, RpcError, Status, check_request, encode_text, parse_timeout
-from podkit.rpc_frames import Frames, frame
 
 LIMIT = 4 << 20  # bytes
 

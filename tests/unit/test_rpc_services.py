@@ -12,11 +12,11 @@ from google.protobuf import api_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import Message
 
-from podkit.pod import Pod
+from podkit.grpc.call import Methods, RpcError, Status
+from podkit.pod.pod import Pod
 from podkit.proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from podkit.proto.grpc.reflection.v1 import reflection_pb2 as v1
 from podkit.proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
-from podkit.rpc import Methods, RpcError, Status
 from whoami.config import Config
 from whoami.health import Health
 from whoami.proto.whoami_pb2 import BenchReply, WhoamiReply

@@ -7,15 +7,15 @@ from typing import Any, Final
 from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
-from podkit.message import Head, Headers
-from podkit.request_head import MAX_HEAD, BadRequest, parse_head, parse_headers, parse_request_line
+from podkit.http1.head import MAX_HEAD, parse_head, parse_headers, parse_request_line
+from podkit.message import Head, Headers, HttpError
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
 _MAX_CHUNK_LINE: Final = 4096
 _READ_AHEAD: Final = 1 << 16
 
-Message = Head | BadRequest
+Message = Head | HttpError
 
 
 class Body(StreamReader):
@@ -23,7 +23,7 @@ class Body(StreamReader):
 
     def __init__(self, protocol: BaseProtocol, length: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(protocol, _READ_AHEAD, loop=loop)
-        self.error: BadRequest | EOFError | None = None
+        self.error: HttpError | EOFError | None = None
         self.trailers: Headers = {}
         self._chunked = length < 0
         self._missing = max(0, length)  # bytes of the body, or of the chunk that is under way
@@ -43,7 +43,7 @@ class Body(StreamReader):
         self.feed_eof()
         return data[len(taken) :]
 
-    def end(self, error: BadRequest | EOFError) -> None:
+    def end(self, error: HttpError | EOFError) -> None:
         """The body stops here, incomplete or broken."""
         self.error = error
         self.feed_eof()
@@ -62,7 +62,7 @@ class Body(StreamReader):
             if self._at_chunk_end:
                 ending = data[position : position + 2]
                 if not b"\r\n".startswith(ending):
-                    raise BadRequest(400, "malformed chunk")
+                    raise HttpError(400, "malformed chunk")
                 if len(ending) < 2:
                     self._rest = ending
                     return None
@@ -72,7 +72,7 @@ class Body(StreamReader):
             if line is None:
                 self._rest = data[position:]
                 if b"\n" in self._rest or len(self._rest) > _MAX_CHUNK_LINE:
-                    raise BadRequest(400, "invalid chunk size")
+                    raise HttpError(400, "invalid chunk size")
                 return None
             position = line.end()
             self._missing = int(line[1], 16)
@@ -86,7 +86,7 @@ class Body(StreamReader):
             match = _END_OF_HEAD.search(data)
             if match is None:
                 if len(data) > MAX_HEAD:
-                    raise BadRequest(431, "trailers too large")
+                    raise HttpError(431, "trailers too large")
                 self._rest = data
                 return None
             block, end = data[: match.start()], match.end()
@@ -153,7 +153,7 @@ class RequestStream:
                         break
                     data = rest
                 self._buffer = data
-        except BadRequest as problem:
+        except HttpError as problem:
             self._broken, self._buffer = True, b""
             messages.append((problem, self._empty))
         return messages, False, b""
@@ -165,7 +165,7 @@ class RequestStream:
             self._body = None
         self._broken, self._buffer = True, b""
 
-    def give_up(self, problem: BadRequest) -> list[tuple[Message, Any]]:
+    def give_up(self, problem: HttpError) -> list[tuple[Message, Any]]:
         """Stop reading, with a refusal as the last message."""
         self._broken, self._buffer = True, b""
         return [(problem, self._empty)]
@@ -173,7 +173,7 @@ class RequestStream:
     def _feed_body(self, body: Body, data: bytes) -> bytes | None:
         try:
             rest = body.feed(data)
-        except BadRequest as problem:  # the request is answered with it; what follows can't be read
+        except HttpError as problem:  # the request is answered with it; what follows can't be read
             body.end(problem)
             self._broken, self._body = True, None
             return None
@@ -186,7 +186,7 @@ class RequestStream:
             self._buffer = self._buffer.lstrip(b"\r\n") if self._buffer[:1] in (b"\r", b"\n") else self._buffer
         match = _END_OF_HEAD.search(self._buffer, max(0, self._searched - 2))
         if (match.end() if match else len(self._buffer)) > MAX_HEAD:
-            raise BadRequest(431, "request head too large")
+            raise HttpError(431, "request head too large")
         if match is None:
             line, end, _ = self._buffer.partition(b"\n")
             if end and not self._searched:

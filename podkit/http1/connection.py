@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import EMPTY_PAYLOAD, web
 
-from podkit.exchange import Exchange, Reply, WebSocket
+from podkit.go.header import tokens
+from podkit.http1.exchange import Exchange, Reply, WebSocket
+from podkit.http1.head import parse_head
+from podkit.http1.request_stream import Body, RequestStream
+from podkit.http1.writer import Clock, render_address, render_head
 from podkit.log import AccessLog, say
-from podkit.message import Answer, Dialogue, Head, Request, Response, Upgrade, error
-from podkit.request_head import BadRequest, parse_head, tokens
-from podkit.request_stream import Body, RequestStream
+from podkit.message import Answer, Dialogue, Head, HttpError, Request, Response, Upgrade, error
 from podkit.routes import FindRoute
-from podkit.wire import Clock, render_address, render_head
 
 if TYPE_CHECKING:
-    from podkit.http2 import Http2Connection
+    from podkit.http2.connection import Http2Connection
 
 PRIVATE: Final = (
     "_buffer_paused",
@@ -227,7 +228,9 @@ class Connection(web.RequestHandler):
         super().data_received(opening)
 
     def _build_http2(self) -> "Http2Connection":
-        from podkit.http2 import Http2Connection  # not before somebody speaks it: it takes time to load
+        from podkit.http2.connection import (
+            Http2Connection,  # not before somebody speaks it: it takes time to load
+        )
 
         return Http2Connection(self.server)
 
@@ -243,12 +246,12 @@ class Connection(web.RequestHandler):
         return self.transport is not None and self.transport.get_extra_info("alpn_protocol") is not None
 
     async def _upgrade_to_http2(self, request: Request) -> None:
-        """Go on in HTTP/2 with this request's answer. Raises BadRequest for malformed settings."""
+        """Go on in HTTP/2 with this request's answer. Raises HttpError for malformed settings."""
         http2 = self._build_http2()
         try:
             http2.take_over(request.head.header(b"Http2-Settings"), request)
         except ValueError as problem:
-            raise BadRequest(400, str(problem)) from None
+            raise HttpError(400, str(problem)) from None
         assert self.transport is not None
         self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
         early, self._message_tail = self._message_tail, b""
@@ -269,7 +272,7 @@ class Connection(web.RequestHandler):
                 break
             try:
                 head = self._read_head(data[position:end])
-            except BadRequest:
+            except HttpError:
                 break
             if head.length or head.upgrade or b"Expect" in head.headers:
                 break
@@ -319,7 +322,7 @@ class Connection(web.RequestHandler):
         try:
             expect = tokens(head.headers.get(b"Expect"))
             if head.version >= (1, 1) and expect not in ([], [b""], [b"100-continue"]):
-                raise BadRequest(417, "unknown expectation")
+                raise HttpError(417, "unknown expectation")
             route = self.server.find_route(head)
             if route.reads_body and head.length:
                 request = await self._read_body(exchange, bool(expect))
@@ -330,7 +333,7 @@ class Connection(web.RequestHandler):
                 return await self._upgrade(exchange, answer, request, start)
             assert not isinstance(answer, Dialogue)  # those are found by HTTP/2 alone
             response = answer if isinstance(answer, Response) else await answer
-        except BadRequest as problem:
+        except HttpError as problem:
             return self._refuse(exchange, problem)
         if self.server.access_log is not None:
             self.server.access_log.write(request, response, start, self._loop.time())
@@ -338,7 +341,7 @@ class Connection(web.RequestHandler):
         return Reply(exchange, response, self._closes(head, response) or unread or bool(request.body_error))
 
     async def _read_body(self, exchange: Exchange, expects_continue: bool) -> Request:
-        """The request with its body. Raises BadRequest for one that is too large, too slow or malformed."""
+        """The request with its body. Raises HttpError for one that is too large, too slow or malformed."""
         head, body = exchange.head, exchange.content
         assert isinstance(body, Body)
         if expects_continue and head.length <= self.server.max_body:
@@ -353,11 +356,11 @@ class Connection(web.RequestHandler):
                 async with asyncio.timeout(BODY_TIMEOUT):
                     blocks.append(await body.readany())
             except TimeoutError:
-                raise BadRequest(408, "the body takes too long") from None
+                raise HttpError(408, "the body takes too long") from None
             size += len(blocks[-1])
         if max(size, head.length) > self.server.max_body:
-            raise BadRequest(413, f"the body is larger than {self.server.max_body} bytes")
-        if isinstance(body.error, BadRequest):
+            raise HttpError(413, f"the body is larger than {self.server.max_body} bytes")
+        if isinstance(body.error, HttpError):
             raise body.error
         whole, problem = b"".join(blocks), str(body.error or "")
         return Request(head, self.remote_addr, whole, problem, body.trailers, self.peer_subjects)
@@ -378,7 +381,7 @@ class Connection(web.RequestHandler):
                 self.server.access_log.write(request, Response(101), start, self._loop.time())
         return websocket
 
-    def _refuse(self, exchange: Exchange, problem: BadRequest) -> Reply:
+    def _refuse(self, exchange: Exchange, problem: HttpError) -> Reply:
         response = error(problem.status, problem.reason)
         if self.server.access_log is not None:
             request = Request(exchange.head, self.remote_addr)
@@ -451,7 +454,7 @@ class Connection(web.RequestHandler):
             self._take_for_http1()
             if not self._stream.inside_head:
                 return
-        late = self._stream.give_up(BadRequest(408, "the request's head takes too long"))
+        late = self._stream.give_up(HttpError(408, "the request's head takes too long"))
         self._messages.extend(late)  # type: ignore[arg-type]  # our messages, as above
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

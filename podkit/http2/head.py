@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from podkit.message import Head, Headers
-from podkit.request_head import MAX_LINES, NOT_TRAILERS, BadRequest, canonical, tokens, trailer_names
-from podkit.target import parse_target
+from podkit.go.header import NOT_TRAILERS, canonical, tokens, trailer_names
+from podkit.go.url import parse_target
+from podkit.http1.head import MAX_LINES
+from podkit.message import Head, Headers, HttpError
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _UPPER: Final = re.compile(rb"[A-Z]")
@@ -24,7 +25,7 @@ class Malformed(Exception):
 def parse_fields(fields: Fields, ended: bool) -> tuple[Head, bool]:
     """The head that a stream opens with, and whether the client waits for 100. `ended`: no body follows.
 
-    Raises Malformed, or BadRequest where the client is to get an answer. A body of unknown length is -1.
+    Raises Malformed, or HttpError where the client is to get an answer. A body of unknown length is -1.
     """
     pseudo, headers = _split(fields)
     method, authority = pseudo.get(b":method", b""), pseudo.get(b":authority", b"")
@@ -94,10 +95,10 @@ def _split(fields: Fields) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]]
             raise Malformed("upper case in a field's name")
         try:
             headers.setdefault(canonical(name), []).append(value)
-        except BadRequest as problem:
-            raise Malformed(problem.reason) from None
+        except ValueError as problem:
+            raise Malformed(str(problem)) from None
     if count > MAX_LINES:
-        raise BadRequest(431, "too many header lines")
+        raise HttpError(431, "too many header lines")
     return pseudo, headers
 
 
@@ -105,6 +106,6 @@ def _refuse_http1(headers: Headers) -> None:
     """What only HTTP/1.1 has is refused in the original's words."""
     for name in _OF_HTTP1:
         if name in headers:
-            raise BadRequest(400, f'request header "{name.decode()}" is not valid in HTTP/2')
+            raise HttpError(400, f'request header "{name.decode()}" is not valid in HTTP/2')
     if headers.get(b"Te", [b"trailers"]) not in ([b"trailers"], [b""]):
-        raise BadRequest(400, 'request header "TE" may only be "trailers" in HTTP/2')
+        raise HttpError(400, 'request header "TE" may only be "trailers" in HTTP/2')

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from functools import cache, partial
 from typing import Final
 
+from podkit.grpc.call import Call, Methods, RpcError, Status, Stream, Unary, check_request, encode_text
+from podkit.grpc.frames import ACCEPT_ENCODING, Frames, frame
 from podkit.message import Dialogue, Fields, Head, Request, Response
 from podkit.routes import FindRoute, Route
-from podkit.rpc import Call, Methods, RpcError, Status, Stream, Unary, check_request, encode_text
-from podkit.rpc_frames import ACCEPT_ENCODING, Frames, frame
 
 _HEADERS: Final = ((b"Content-Type", b"application/grpc"), (b"Grpc-Accept-Encoding", ACCEPT_ENCODING))
 _LEAVING: Final = (

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from podkit import netlink
+from podkit.pod import netlink
 
 _TIME_TO_LIVE = 1.0  # seconds that a host name is trusted, and addresses where no kernel tells of changes
 

@@ -34,17 +34,17 @@ from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError
 
-from podkit.http2_head import Malformed, parse_fields, parse_trailers
-from podkit.http2_outbox import LINGER, Outbox
-from podkit.http2_stream import Inbox, Stream
+from podkit.http1.head import MAX_HEAD
+from podkit.http1.writer import body_length, render_address
+from podkit.http2.head import Malformed, parse_fields, parse_trailers
+from podkit.http2.send_queue import LINGER, Outbox
+from podkit.http2.stream import Inbox, Stream
 from podkit.log import say
-from podkit.message import Dialogue, Head, Request, Response, Upgrade, error
-from podkit.request_head import MAX_HEAD, BadRequest
+from podkit.message import Dialogue, Head, HttpError, Request, Response, Upgrade, error
 from podkit.routes import Route
-from podkit.wire import body_length, render_address
 
 if TYPE_CHECKING:
-    from podkit.http1 import Server
+    from podkit.http1.connection import Server
 
 IDLE_TIMEOUT: Final = 75.0  # seconds without a stream
 BODY_TIMEOUT: Final = 60.0  # seconds without a byte of a body, or without room for one of the answer's
@@ -205,7 +205,7 @@ class Http2Connection(asyncio.Protocol):
             head, waits = parse_fields(event.headers, ended)
         except Malformed:
             return self._reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
-        except BadRequest as problem:
+        except HttpError as problem:
             stream = self._streams[stream_id] = Stream(_REFUSED, _NOWHERE, ended, self._last_seen)
             return self._respond(stream_id, stream, error(problem.status, problem.reason))
         calls = self._server.find_call
@@ -247,7 +247,7 @@ class Http2Connection(asyncio.Protocol):
             return
         try:
             stream.trailers = parse_trailers(event.headers, stream.head.trailer_names)
-        except (Malformed, BadRequest):
+        except (Malformed, HttpError):
             self._drop(event.stream_id)
             self._reset(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
 

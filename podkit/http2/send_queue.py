@@ -8,7 +8,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
 
-from podkit.http2_stream import Stream
+from podkit.http2.stream import Stream
 
 LINGER: Final = 1.0  # seconds to read on after the end, so that the client gets to see it
 TURN: Final = 1 << 18  # bytes to send before others get their turn

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any, NoReturn
 
 from podkit import __version__
-from podkit.scalars import parse_bool, parse_duration
-from podkit.workers import count_cpus
+from podkit.go.duration import parse_duration
+from podkit.go.strconv import parse_bool
+from podkit.process.workers import count_cpus
 
 _MOST_WORKERS = 256
 

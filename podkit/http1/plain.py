@@ -8,11 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from podkit.http1 import IDLE_TIMEOUT, PRIVATE, Server
+from podkit.http1.connection import IDLE_TIMEOUT, PRIVATE, Server
+from podkit.http1.head import parse_head
+from podkit.http1.writer import body_length, render_address
 from podkit.log import say
-from podkit.message import Dialogue, Head, Request, Response, Upgrade, error
-from podkit.request_head import BadRequest, parse_head
-from podkit.wire import body_length, render_address
+from podkit.message import Dialogue, Head, HttpError, Request, Response, Upgrade, error
 
 
 def choose_server() -> type[Server]:
@@ -51,7 +51,7 @@ class PlainServer(Server):
                 return await _converse(incoming, answer)
             assert not isinstance(answer, Dialogue)
             response = answer if isinstance(answer, Response) else await answer
-        except BadRequest as problem:
+        except HttpError as problem:
             response = error(problem.status, problem.reason)
         except Exception as mistake:
             say(f"error: {request.head.request_uri[:200]!r} of {remote_addr}: {mistake!r}")
@@ -65,7 +65,7 @@ class PlainServer(Server):
         async for block in incoming.content.iter_any():
             body += block
             if len(body) > self.max_body:
-                raise BadRequest(413, f"the body is larger than {self.max_body} bytes")
+                raise HttpError(413, f"the body is larger than {self.max_body} bytes")
         return bytes(body)
 
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from podkit.failure import ListenError
-from podkit.http1 import Server
+from podkit.errors import ListenError
+from podkit.http1.connection import Server
+from podkit.http1.writer import render_address
 from podkit.log import say
-from podkit.pod import Pod
-from podkit.tls import secure
-from podkit.wire import render_address
-from podkit.workers import SIGNALS, supervise
+from podkit.pod.pod import Pod
+from podkit.process.workers import SIGNALS, supervise
+from podkit.tls.secure import secure
 
 if TYPE_CHECKING:
-    from podkit.certificates import Certificates
+    from podkit.tls.certificates import Certificates
 
 _BACKLOG = 1024
 

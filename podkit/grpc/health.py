@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable, Container
 from functools import partial
 from typing import Final
 
+from podkit.grpc.call import Method, Methods, RpcError, Status
+from podkit.grpc.protobuf import parse, unary
 from podkit.proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from podkit.rpc import Method, Methods, RpcError, Status
-from podkit.rpc_protobuf import parse, unary
 
 _SERVICE: Final = b"/grpc.health.v1.Health/"
 _INTERVAL: Final = 0.1  # seconds between two looks: another process may have changed what is looked at

@@ -1,11 +1,8 @@
-"""Texts to values as Go's ``strconv`` and ``time`` read them, since the original's callers rely on it."""
+"""Durations as Go's ``time.ParseDuration`` reads them."""
 
 import re
 from typing import Final
 
-_TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
-_FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _INT64: Final = 1 << 63
 _UNITS: Final = {  # nanoseconds
     "ns": 1,
@@ -18,28 +15,6 @@ _UNITS: Final = {  # nanoseconds
     "h": 3_600_000_000_000,
 }
 _PART: Final = re.compile(r"([0-9]*)(\.([0-9]*))?([^0-9.]+)")
-
-
-def parse_bool(text: str) -> bool:
-    """A boolean word of ``strconv.ParseBool``; ValueError for any other."""
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise ValueError(f"{text!r} is not a boolean: use true or false")
-
-
-def parse_int(text: str) -> int:
-    """A decimal of 64 bits with an optional sign (``strconv.ParseInt``); ValueError for any other."""
-    # int() refuses texts of some thousand digits by itself; no such text is a sensible number
-    if _INTEGER.fullmatch(text) and len(text) < 1000 and -_INT64 <= int(text) < _INT64:
-        return int(text)
-    raise ValueError(f"{text[:40]!r} is not a whole number of 64 bits")
-
-
-def wrap_int64(value: int) -> int:
-    """The value as 64 bits hold it: Go's integers wrap around."""
-    return (value + _INT64) % (2 * _INT64) - _INT64
 
 
 def parse_duration(text: str) -> float:

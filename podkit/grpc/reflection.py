@@ -7,10 +7,10 @@ from typing import Final
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import Default
 
+from podkit.grpc.call import Method, Methods, Status
+from podkit.grpc.protobuf import parse
 from podkit.proto.grpc.reflection.v1 import reflection_pb2 as v1
 from podkit.proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
-from podkit.rpc import Method, Methods, Status
-from podkit.rpc_protobuf import parse
 
 # v1alpha's messages have the fields of v1's: on the wire they are the same, so v1's code answers both
 _SERVICES: Final = tuple(

@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from podkit.scalars import parse_bool
+from podkit.go.strconv import parse_bool
 
 _SCHEME: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):")
 _BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")

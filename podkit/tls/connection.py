@@ -11,8 +11,8 @@ from typing import Any, Final, cast
 
 from OpenSSL import SSL, crypto
 
-from podkit.certificates import Certificates
-from podkit.subjects import read_subject, render_subject
+from podkit.tls.certificates import Certificates
+from podkit.tls.subject import read_subject, render_subject
 
 HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
 LINGER: Final = 1.0  # seconds to read on after a refusal, so that the client gets to see it

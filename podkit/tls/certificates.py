@@ -10,9 +10,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
-from podkit.failure import TlsError
+from podkit.errors import TlsError
 from podkit.log import say
-from podkit.pem import check_time, read_chain, read_key
+from podkit.tls.pem import check_time, read_chain, read_key
 
 _PROTOCOLS: Final = (b"h2", b"http/1.1")  # to offer by ALPN, the best first
 _RECHECK: Final = 1.0  # seconds between two looks at the files, at least

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from podkit.rpc import Method, RpcError, Status
+from podkit.grpc.call import Method, RpcError, Status
 
 Received = TypeVar("Received", bound=Message)
 

@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import Final
 
-from podkit.rpc import RpcError, Status
+from podkit.grpc.call import RpcError, Status
 
 ACCEPT_ENCODING: Final = b"identity,gzip"  # the value of grpc-accept-encoding that a reply carries
 _PREFIX: Final = struct.Struct(">BI")  # the compressed flag, and the length in bytes

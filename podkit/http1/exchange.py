@@ -8,13 +8,12 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from podkit.message import Head, Response
-from podkit.request_head import BadRequest
-from podkit.request_stream import Message
-from podkit.wire import render_head
+from podkit.http1.request_stream import Message
+from podkit.http1.writer import render_head
+from podkit.message import Head, HttpError, Response
 
 if TYPE_CHECKING:
-    from podkit.http1 import Connection
+    from podkit.http1.connection import Connection
 
 _ROOT: Final = URL("/")
 _REFUSED: Final = Head(b"-", b"/", b"", b"-", b"", (1, 1), {}, True, 0, (), b"")
@@ -29,7 +28,7 @@ class Exchange(web.BaseRequest):
         self, message: Message, payload: StreamReader, protocol: "Connection", writer: Any, task: Any
     ) -> None:
         self.connection = protocol
-        self.refusal = message if isinstance(message, BadRequest) else None
+        self.refusal = message if isinstance(message, HttpError) else None
         self.head = message if isinstance(message, Head) else _REFUSED
         super().__init__(_raw_message(self.head), payload, protocol, writer, task, protocol._loop)
 

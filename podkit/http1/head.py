@@ -1,17 +1,15 @@
 """Request heads, read as Go's ``net/http`` reads them: what it accepts, corrects and refuses."""
 
 import re
-from functools import lru_cache
 from typing import Final
 
-from podkit.message import Head
-from podkit.target import Target, parse_target
+from podkit.go.header import NOT_TRAILERS, TOKEN, canonical, tokens, trailer_names
+from podkit.go.url import Target, parse_target
+from podkit.message import Head, HttpError
 
 MAX_HEAD: Final = (1 << 20) + 4096  # bytes of request line and headers, as the original's limit
 MAX_LINES: Final = 10_000  # of a head, since each line costs more than its bytes
-_CACHED_NAME: Final = 64  # longer header names are not worth remembering
 
-_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
@@ -20,48 +18,19 @@ _PLAIN_LINE: Final = re.compile(
     rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?(\S*))?) (HTTP/1\.[01])"
 )
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
-NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
-
-
-class BadRequest(Exception):
-    """A request that is refused: `status` and a line for the client. The connection ends with it."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
-def canonical(name: bytes) -> bytes:
-    """A header name as Go writes it: ``x-real-ip`` is ``X-Real-Ip``. BadRequest if it is not a token."""
-    return _known(name) if len(name) <= _CACHED_NAME else _canonical(name)
-
-
-def _canonical(name: bytes) -> bytes:
-    if not _TOKEN.fullmatch(name):
-        raise BadRequest(400, "invalid header name")
-    return b"-".join([part.capitalize() for part in name.split(b"-")])
-
-
-_known = lru_cache(maxsize=1024)(_canonical)
-
-
-def tokens(values: list[bytes] | None) -> list[bytes]:
-    """The comma-separated elements of a header's values, in lower case."""
-    return [token.strip(b" \t").lower() for value in values or () for token in value.split(b",")]
 
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """Method, target and protocol of a request line; BadRequest where there are not three of them."""
+    """Method, target and protocol of a request line; HttpError where there are not three of them."""
     method, _, rest = line.partition(b" ")
     target, space, protocol = rest.partition(b" ")
-    if not space or not _TOKEN.fullmatch(method) or not _VERSION.fullmatch(protocol):
-        raise BadRequest(400, "malformed request line")
+    if not space or not TOKEN.fullmatch(method) or not _VERSION.fullmatch(protocol):
+        raise HttpError(400, "malformed request line")
     return method, target, protocol
 
 
 def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
-    """Method, target and protocol of a request line; BadRequest where one of them is malformed."""
+    """Method, target and protocol of a request line; HttpError where one of them is malformed."""
     plain = _PLAIN_LINE.fullmatch(line)
     if plain is not None:
         method, request_uri, path, query, protocol = plain.groups(b"")
@@ -70,7 +39,7 @@ def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
     try:
         return method, parse_target(method, text), protocol
     except ValueError as problem:
-        raise BadRequest(400, str(problem)) from None
+        raise HttpError(400, str(problem)) from None
 
 
 def parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
@@ -81,10 +50,13 @@ def parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
         name, colon, value = line.partition(b":")
         if not colon or line[0] in b" \t":
             if values is None or line[:1] not in (b" ", b"\t"):
-                raise BadRequest(400, "malformed header")
+                raise HttpError(400, "malformed header")
             values[-1] = (values[-1] + b" " + line.strip(b" \t")).strip(b" \t")
             continue
-        name = canonical(name)
+        try:
+            name = canonical(name)
+        except ValueError as problem:
+            raise HttpError(400, str(problem)) from None
         values = headers.get(name)
         if values is None:
             values = headers[name] = [value.strip(b" \t")]
@@ -96,31 +68,31 @@ def parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
 def parse_head(block: bytes) -> Head:
     """The head in `block`: a request line and header lines, up to but without the empty line.
 
-    Raises BadRequest with the status that the original answers.
+    Raises HttpError with the status that the original answers.
     """
     text = block.replace(b"\r\n", b"\n").removesuffix(b"\r")
     lines = text.split(b"\n")
     if len(lines) > MAX_LINES:
-        raise BadRequest(431, "too many header lines")
+        raise HttpError(431, "too many header lines")
     method, target, protocol = parse_start(lines[0])
     if text.translate(None, _CONTROLS) != text:
-        raise BadRequest(400, "control character in the head")
+        raise HttpError(400, "control character in the head")
     headers = parse_headers(lines[1:])
     major, minor = protocol[5] - 48, protocol[7] - 48
 
     hosts = headers.pop(b"Host", None)
     if hosts and len(hosts) > 1:
-        raise BadRequest(400, "too many Host headers")
+        raise HttpError(400, "too many Host headers")
     connection = tokens(headers.get(b"Connection")) if b"Connection" in headers else []
     at_least_11 = (major, minor) >= (1, 1)
     length, trailer_names = _framing(headers, at_least_11)
     if major != 1:
-        raise BadRequest(505, "unsupported protocol version")
+        raise HttpError(505, "unsupported protocol version")
     if hosts is None and at_least_11 and method != b"CONNECT":
-        raise BadRequest(400, "missing required Host header")
+        raise HttpError(400, "missing required Host header")
     host = target.host or (hosts[0] if hosts else b"")
     if hosts and not _HOST.fullmatch(hosts[0]):
-        raise BadRequest(400, "malformed Host header")
+        raise HttpError(400, "malformed Host header")
     if b"Pragma" in headers and headers[b"Pragma"][0] == b"no-cache":
         headers.setdefault(b"Cache-Control", [b"no-cache"])  # as Go does for old clients
     return Head(
@@ -151,24 +123,21 @@ def _framing(headers: dict[bytes, list[bytes]], at_least_11: bool) -> tuple[int,
     codings = headers.pop(b"Transfer-Encoding", None)
     if codings is not None and at_least_11:
         if len(codings) != 1 or codings[0].lower() != b"chunked":
-            raise BadRequest(501, "unsupported transfer encoding")
+            raise HttpError(501, "unsupported transfer encoding")
         headers.pop(b"Content-Length", None)
-        names = trailer_names(headers.pop(b"Trailer", []))
+        try:
+            names = trailer_names(headers.pop(b"Trailer", []))
+        except ValueError as problem:
+            raise HttpError(400, str(problem)) from None
         if NOT_TRAILERS.intersection(names):
-            raise BadRequest(400, "bad trailer key")
+            raise HttpError(400, "bad trailer key")
         return -1, tuple(sorted(names))
     lengths = headers.get(b"Content-Length")
     if not lengths:
         return 0, ()
     if any(length != lengths[0] for length in lengths):
-        raise BadRequest(400, "different Content-Length headers")
+        raise HttpError(400, "different Content-Length headers")
     headers[b"Content-Length"] = lengths[:1]
     if not _DIGITS.fullmatch(lengths[0]) or int(lengths[0]) >= 1 << 63:
-        raise BadRequest(400, "bad Content-Length")
+        raise HttpError(400, "bad Content-Length")
     return int(lengths[0]), ()
-
-
-def trailer_names(values: list[bytes]) -> set[bytes]:
-    """The canonical names that Trailer fields list; some of them may be in NOT_TRAILERS."""
-    listed = (name.strip(b" \t") for value in values for name in value.split(b","))
-    return {canonical(name) for name in listed if name}

@@ -1,0 +1,1 @@
+"""Go's rules that the contract rests on: numbers, durations, URLs, header names."""

@@ -1,0 +1,1 @@
+"""gRPC calls over HTTP/2, with health checks and reflection."""

@@ -1,0 +1,1 @@
+"""What the server knows of the pod that it runs in."""

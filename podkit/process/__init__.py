@@ -1,0 +1,1 @@
+"""A program's life: settings, listening, workers, draining, health checks."""

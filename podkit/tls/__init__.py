@@ -1,0 +1,1 @@
+"""TLS on pyOpenSSL, and the certificates that it needs."""
