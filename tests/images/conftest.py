@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.engine import HARDENED, Container, contained, docker, run, unique
+from tests.needs import require
 from tests.server import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -20,15 +21,10 @@ http: {addr: 127.0.0.1:0}
 """
 
 
-def _require_engine() -> None:
-    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
-        pytest.fail("Docker is needed: install it, start it, and see that `docker info` works", pytrace=False)
-
-
 @pytest.fixture(scope="session")
 def prefix() -> Iterator[str]:
     """What stands before the names of the images made for these tests."""
-    _require_engine()
+    require("docker")
     prefix = unique("images") + "/"
     try:
         run("make", "--directory", str(ROOT), "image", f"PREFIX={prefix}")
@@ -64,6 +60,7 @@ def utils(prefix: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The host and port of a registry on this machine: Debian's program, else a container."""
+    require("registry")
     if shutil.which("docker-registry") is None:
         name = unique("registry")
         docker("run", "--detach", "--name", name, "--publish=127.0.0.1::5000", "registry:2")

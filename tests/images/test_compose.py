@@ -1,9 +1,7 @@
 """compose.yaml: the labs without a cluster, brought up as it says, by the compose tool that is there."""
 
 import re
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,6 +9,7 @@ import pytest
 
 from tests.images.conftest import ROOT
 from tests.images.engine import docker, run, unique
+from tests.needs import require, works
 from tests.server import PATIENCE, Answer, Client, request, wait_for
 
 ENOUGH = 60  # requests; that one of three replicas gets none of them happens once in ten billion runs
@@ -21,10 +20,9 @@ class Labs:
     """The running labs, asked through nginx."""
 
     def __init__(self, prefix: str) -> None:
-        plugin = subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
-        assert plugin or shutil.which("docker-compose"), "Compose is needed: Docker's plugin, or docker-compose"
+        require("compose")
         project = unique("labs")
-        self.command = ["docker", "compose"] if plugin else ["docker-compose"]
+        self.command = ["docker", "compose"] if works("docker", "compose", "version") else ["docker-compose"]
         self.command += ["--file", str(ROOT / "compose.yaml"), "--project-name", project]
         # the images of these tests; port 0 is any that is free
         self.env = {"PREFIX": prefix, "LAB_PORT": "0"}

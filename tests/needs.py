@@ -1,0 +1,63 @@
+"""What some tests need beyond Python: a missing program skips them, and fails them where CI is set.
+
+Mark a test with `@pytest.mark.needs("nginx")`, or call `require("docker")` in a fixture. A new program gets one
+line in ADVICE. Whatever was skipped, with the reason, is told in the last lines of a run (tests/conftest.py).
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+
+import pytest
+
+# What to do where a program is missing
+ADVICE = {
+    "docker": "install Docker, start it, and see that `docker info` works",
+    "compose": "install Docker's compose plugin, or docker-compose",
+    "chromium": "apt install chromium",
+    "curl": "apt install curl",
+    "haproxy": "apt install haproxy",
+    "ip": "apt install iproute2",
+    "namespaces": "run as root, or on a kernel that lets users unshare (apt install util-linux)",
+    "nginx": "apt install nginx",
+    "openssl": "apt install openssl",
+    "registry": "apt install docker-registry, or have the image registry:2",
+}
+
+
+def find(program: str) -> str | None:
+    """The path of a program, also where only root has its folder in PATH."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def works(*command: str) -> bool:
+    """Whether a command is there and succeeds."""
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@functools.cache
+def present(name: str) -> bool:
+    """Whether this machine has it; asked once in a run."""
+    if name == "docker":
+        return works("docker", "info")
+    if name == "compose":
+        return works("docker", "compose", "version") or find("docker-compose") is not None
+    if name == "namespaces":
+        return works("unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net", "true")
+    if name == "registry":
+        return find("docker-registry") is not None or works("docker", "pull", "--quiet", "registry:2")
+    return find(name) is not None
+
+
+def require(*names: str) -> None:
+    """Skip the test, or with CI set fail it, where something is missing."""
+    for name in names:
+        if not present(name):
+            reason = f"{name} is needed: {ADVICE[name]}"
+            if os.environ.get("CI"):
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
