@@ -29,6 +29,7 @@ _EPILOG = """\
 Flags take one dash or two, and = or a space before their value.
 
 whoami healthcheck [URL] exits 0 if the server at URL (default: /health on its own port) is healthy, else 1.
+whoami dns NAME tells which addresses a name has and which of them this client takes (whoami dns --help).
 
 limits: a request's head has 1 MiB and 10 s; a connection may be idle for 75 s.
 """
@@ -60,6 +61,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
         if arguments[:1] == ["healthcheck"]:
             own_port = flags.get_default("port")
             return healthcheck("whoami", list(arguments[1:]), f"http://127.0.0.1:{own_port}/health")
+        if arguments[:1] == ["dns"]:
+            from whoami.dns import command  # dnspython takes its time to load
+
+            return command.run(arguments[1:], environ, stdout, "/etc/resolv.conf")
         options = flags.parse(arguments)
         check_tls_flags("whoami", options)
     except Usage as usage:

@@ -26,7 +26,12 @@ def read_addresses() -> list[str]:
 
     Raises OSError where the system has no rtnetlink.
     """
-    found: list[tuple[int, int, str]] = []
+    return [address for address, _ in read_networks()]
+
+
+def read_networks() -> list[tuple[str, int]]:
+    """The same addresses, each with the length of its network's prefix in bits. Raises OSError too."""
+    found: list[tuple[int, int, str, int]] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as channel:
         channel.settimeout(_PATIENCE)
         request = _IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
@@ -34,12 +39,12 @@ def read_addresses() -> list[str]:
         channel.send(_HEADER.pack(size, _RTM_GETADDR, _NLM_F_REQUEST_DUMP, 1, 0) + request)
         for kind, payload in _messages(channel):
             if kind == _RTM_NEWADDR:
-                family, _, _, _, interface = _IFADDRMSG.unpack_from(payload)
+                family, length, _, _, interface = _IFADDRMSG.unpack_from(payload)
                 address = _address(payload[_IFADDRMSG.size :])
                 if address and family in (socket.AF_INET, socket.AF_INET6):
-                    found.append((interface, family, socket.inet_ntop(family, address)))
+                    found.append((interface, family, socket.inet_ntop(family, address), length))
     # a stable sort: within one interface and family the kernel's order stays
-    return [text for _, _, text in sorted(found, key=lambda entry: entry[:2])]
+    return [(text, length) for _, _, text, length in sorted(found, key=lambda entry: entry[:2])]
 
 
 def subscribe() -> socket.socket:

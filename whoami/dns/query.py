@@ -1,0 +1,92 @@
+"""Questions to the name servers as glibc's stub resolver puts them: servers in turn, attempts, time limits."""
+
+import socket
+import time
+from dataclasses import dataclass
+
+import dns.exception
+import dns.inet
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
+from dns.rdatatype import RdataType
+
+from whoami.dns.resolv_conf import ResolvConf
+
+_NEXT_SERVER = (dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED)
+
+
+class OutOfTime(Exception):
+    """The command's whole time is over."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: `status` is an RCODE (``NOERROR``, ``NXDOMAIN``), or why there was none."""
+
+    status: str
+    records: tuple[str, ...] = ()  # in the order of the answer, as zone files write them: control bytes escaped
+    ttl: int | None = None  # seconds
+    canonical: str = ""  # the name that a CNAME led to
+    final: bool = False  # no server answered: glibc stops here
+
+
+class Resolver:
+    """Asks servers until `deadline`, on the monotonic clock."""
+
+    def __init__(self, conf: ResolvConf, port: int, deadline: float) -> None:
+        self._conf = conf
+        self._port = port
+        self._deadline = deadline
+
+    def ask(self, name: str, kind: RdataType) -> Answer:
+        """The answer of the first server that has one. Raises OutOfTime."""
+        question = dns.message.make_query(name, kind)
+        answer = Answer("no answer")
+        for attempt in range(self._conf.attempts):
+            for server in self._conf.servers:
+                left = self._deadline - time.monotonic()
+                if left <= 0:
+                    raise OutOfTime
+                patience = float(self._conf.timeout << attempt)
+                if attempt:
+                    patience = max(1.0, patience / len(self._conf.servers))
+                answer = self._ask_server(question, server, min(patience, left))
+                if not answer.final:
+                    return answer
+        return answer
+
+    def _ask_server(self, question: dns.message.QueryMessage, server: str, patience: float) -> Answer:
+        try:
+            family = dns.inet.af_for_address(server)
+            with socket.socket(family, socket.SOCK_DGRAM) as channel:
+                channel.setblocking(False)
+                # connected, so that a server that is not there is known at once
+                channel.connect(dns.inet.low_level_address_tuple((server, self._port), family))
+                reply, _ = dns.query.udp_with_fallback(
+                    question, server, patience, self._port, ignore_unexpected=True, udp_sock=channel
+                )
+        except dns.exception.Timeout:
+            return Answer(f"no answer from {server} in {patience:.3g} s", final=True)
+        except OSError as problem:
+            return Answer(f"{server}: {problem.strerror or problem}", final=True)
+        except (dns.exception.DNSException, ValueError):
+            return Answer(f"{server}: a malformed answer", final=True)
+        status = dns.rcode.to_text(reply.rcode())
+        if reply.rcode() in _NEXT_SERVER:
+            return Answer(status, final=True)
+        return _read(reply, status)
+
+
+def _read(reply: dns.message.Message, status: str) -> Answer:
+    assert isinstance(reply, dns.message.QueryMessage)
+    try:
+        chain = reply.resolve_chaining()
+    except dns.exception.DNSException:  # a loop of CNAMEs, or no question in it
+        return Answer(status)
+    canonical = chain.canonical_name.to_text() if chain.cnames else ""
+    if chain.answer is None:
+        return Answer(status, canonical=canonical)
+    records = tuple(record.to_text() for record in chain.answer)
+    return Answer(status, records, chain.minimum_ttl, canonical)
