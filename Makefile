@@ -1,26 +1,32 @@
 # Everything a person needs: `make help`.
 PYTHON ?= python3
+# Another Python gets an environment of its own: make test PYTHON=python3.13 makes and uses .venv-3.13
+VENV := .venv$(if $(filter-out file,$(origin PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
 WHOAMI_PORT ?= 8080
 WHEREAMI_PORT ?= 8081
-VENV := .venv
 BIN := $(VENV)/bin
+SERVER := $(VENV)/.server
 READY := $(VENV)/.ready
+PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 PROTO_OUT ?= .
 PROTOC = $(BIN)/python -m grpc_tools.protoc --proto_path=proto
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(READY) ## start whoami on 8080 and whereami on 8081 (WHOAMI_PORT=, WHEREAMI_PORT=)
+run: $(SERVER) ## start whoami on 8080 and whereami on 8081 (WHOAMI_PORT=, WHEREAMI_PORT=)
 	@WHOAMI_PORT=$(WHOAMI_PORT) WHEREAMI_PORT=$(WHEREAMI_PORT) $(BIN)/python scripts/run_both.py
 
-test: $(READY) ## run all tests
-	$(BIN)/python -m pytest
+test: $(READY) ## run all tests, side by side (ARGS='-n 0 -k tls' for some of them, one by one)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
 
-check: $(READY) ## lint, formatting and types
+check: $(READY) ## lint Python, Dockerfiles, shell scripts and manifests; formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile compose/Dockerfile
+	$(BIN)/shellcheck scripts/*.sh .ci/run
+	$(BIN)/yamllint --strict .
 
 wheel-check: $(READY) ## build the wheel, install it afresh and run both programs from it
 	@$(BIN)/python scripts/check_wheel.py
@@ -43,16 +49,23 @@ lock: ## pin the requirements again, with hashes (needs uv)
 	    --no-header --no-emit-index-url --no-emit-find-links $$set.in --output-file $$set.txt --upgrade; done
 
 clean: ## remove what was made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or later is needed; say which with: make PYTHON=python3.12 ..." >&2; exit 1; }
+# What the servers need, which is all that make run waits for
+$(SERVER): requirements/server.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
+	    "Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "Python's venv module is needed (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) --require-hashes -r requirements/server.txt
+	@touch $@
+
+# What working on them needs
+$(READY): $(SERVER) requirements/dev.txt pyproject.toml
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: help run test check wheel-check bench bench-thorough proto lock clean

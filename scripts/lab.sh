@@ -11,6 +11,7 @@ fail() {
 }
 
 # The nodes of a local cluster do not see the images of the engine that built them.
+# shellcheck disable=SC2086  # $images is a list
 load() {
   images="whoami:$tag whereami:$tag utils:$tag"
   case $1 in

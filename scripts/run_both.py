@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 WHOAMI_PORT = os.environ.get("WHOAMI_PORT", "8080")
 WHEREAMI_PORT = os.environ.get("WHEREAMI_PORT", "8081")
@@ -44,15 +45,45 @@ def start(program: str, port: str) -> subprocess.Popen[str]:
     return server
 
 
+@contextmanager
+def foreground() -> Iterator[None]:
+    """Have the terminal send Ctrl-C to this script alone: make, which started it, would report an error."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+        before = os.tcgetpgrp(terminal)
+    except OSError:  # no terminal
+        yield
+        return
+    if before == os.getpgrp() != os.getpid():
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # sent to whoever takes the terminal from the background
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # make would not notice that we stop
+        os.setpgid(0, 0)
+        os.tcsetpgrp(terminal, os.getpgrp())
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the terminal may have been closed
+            os.tcsetpgrp(terminal, before)
+        os.close(terminal)
+
+
+def end(servers: list[subprocess.Popen[str]]) -> None:
+    """Let the servers finish their requests; a second Ctrl-C is for those who can't wait."""
+    try:
+        for server in servers:
+            server.terminate()
+        for server in servers:
+            server.wait()
+    except KeyboardInterrupt:
+        for server in servers:
+            server.kill()
+
+
 def main() -> int:
-    """0 after Ctrl-C, 1 where a server did not start or ended by itself."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # either may have been ignored at the start
+    """Run both; 0 after Ctrl-C, 1 where a server did not start or ended by itself."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell may have set them to be ignored
         signal.signal(number, signal.default_int_handler)
     servers: list[subprocess.Popen[str]] = []
-    status = 1
     try:
         for program, port in (("whoami", WHOAMI_PORT), ("whereami", WHEREAMI_PORT)):
             servers.append(start(program, port))
@@ -63,15 +94,14 @@ def main() -> int:
         print(WELCOME, flush=True)
         while all(server.poll() is None for server in servers):
             time.sleep(0.2)
+        return 1
     except KeyboardInterrupt:
-        status = 0
+        return 0
     finally:
-        for server in servers:
-            server.terminate()
-        for server in servers:
-            server.wait()
-    return status
+        end(servers)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with foreground():
+        status = main()
+    sys.exit(status)

@@ -1,6 +1,8 @@
 """`make run`, by the script that it starts."""
 
+import contextlib
 import os
+import pty
 import re
 import signal
 import socket
@@ -9,7 +11,10 @@ import sys
 import urllib.request
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "run_both.py"
+from tests.server import PATIENCE, request
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "run_both.py"
 
 
 def free_port() -> int:
@@ -43,6 +48,44 @@ def test_both_answer_until_ctrl_c() -> None:
                 assert answer.status == 200
         script.send_signal(signal.SIGINT)
         assert script.wait(15) == 0
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    """Requests that take long hold up the end of the servers only until Ctrl-C is pressed again."""
+    port = free_port()
+    with start(port, free_port()) as script:
+        assert script.stdout is not None
+        assert script.stderr is not None
+        while "Ctrl-C" not in script.stdout.readline():
+            pass
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            client.sendall(request("/bench") + request("/?wait=1h"))
+            assert client.recv(15) == b"HTTP/1.1 200 OK"  # so that the other request has arrived as well
+            script.send_signal(signal.SIGINT)
+            while "finishing requests" not in script.stderr.readline():
+                pass
+            script.send_signal(signal.SIGINT)
+            assert script.wait(5) == 0
+
+
+def test_make_calls_ctrl_c_no_error() -> None:
+    """Typed at a terminal, it ends both servers and make, whose status is 0."""
+    variables = [f"WHOAMI_PORT={free_port()}", f"WHEREAMI_PORT={free_port()}"]
+    environment = [f"BIN={Path(sys.executable).parent}", "SERVER="]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(ROOT)
+        os.execvp("make", ["make", "run", *variables, *environment])
+    shown = b""
+    with contextlib.suppress(OSError):  # what a terminal says that nobody has open any more
+        while piece := os.read(terminal, 1000):
+            if b"Ctrl-C" in piece:
+                os.write(terminal, b"\x03")
+            shown += piece
+    os.close(terminal)
+    assert os.waitpid(child, 0)[1] == 0
+    assert b"whereami: stopped" in shown
+    assert b"***" not in shown
 
 
 def test_a_taken_port_ends_it() -> None:

@@ -217,7 +217,7 @@ def test_ingresses() -> None:
     assert listener["tls"]["certificateRefs"] == [{"name": "whereami-secret"}]
 
 
-@pytest.mark.parametrize("name", [name for name in LABS if name.startswith("Namespace")])
+@pytest.mark.parametrize("name", sorted(name for name in LABS if name.startswith("Namespace")))
 def test_namespaces_enforce_the_standard(name: str) -> None:
     """The cluster itself holds ns1 and ns2 to the restricted standard."""
     assert ALL[name]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
