@@ -43,10 +43,11 @@ proto: $(READY) ## generate the code for proto/ anew
 	$(PROTOC) --python_out=$(PROTO_OUT)/podkit/proto --pyi_out=$(PROTO_OUT)/podkit/proto \
 	  grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
 
-lock: ## pin the requirements again, with hashes (needs uv)
+UPGRADE ?= --upgrade
+lock: ## pin the requirements again, with hashes (needs uv; UPGRADE= moves only what it has to)
 	cd requirements && for set in server dev; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	    --no-header --no-emit-index-url --no-emit-find-links $$set.in --output-file $$set.txt --upgrade; done
+	    --no-header --no-emit-index-url --no-emit-find-links $$set.in --output-file $$set.txt $(UPGRADE); done
 
 clean: ## remove what was made
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
