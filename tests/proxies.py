@@ -1,0 +1,239 @@
+"""What stands between a client and its pods: nginx, Traefik, a balancer of connections; and pods with names.
+
+    with pod("whoami", "whoami-4wzkx") as one, pod("whoami", "whoami-n8jtd") as two:
+        with nginx([one.port, two.port]) as proxy:
+            ... proxy.url ...
+
+A test is skipped where the program is missing, and fails with CI set (tests/needs.py).
+"""
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.certificates import Identity
+from tests.needs import find, require
+from tests.server import PATIENCE, Server, wait_for
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy that answers on 127.0.0.1; it is ended with the context."""
+
+    url: str
+    port: int
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def nginx(ports: Sequence[int], *, tls: Identity | None = None, grpc: bool = False) -> Iterator[Proxy]:
+    """nginx that takes the backends in turn, for each request.
+
+    With `tls` it speaks HTTP/2 as well as HTTP/1.1; with `grpc` whoami's calls go to the backends by HTTP/2.
+    """
+    program = _require("nginx")
+    with tempfile.TemporaryDirectory() as name:
+        folder, port = Path(name), free_port()
+        servers = "".join(f"server 127.0.0.1:{backend} max_fails=0;" for backend in ports)
+        listen = f"listen 127.0.0.1:{port}"
+        if tls:
+            tls.write(folder)
+            listen += f" ssl http2; ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key"
+        call = "location /whoami.Whoami/ { grpc_pass grpc://calls; }" if grpc else ""
+        places = "".join(
+            f"{kind}_temp_path {folder}/{kind};"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        user = "user root;" if os.geteuid() == 0 else ""
+        (folder / "nginx.conf").write_text(f"""
+            daemon off; {user} worker_processes 1; pid {folder}/pid; error_log stderr error;
+            events {{}}
+            http {{
+              access_log off; {places}
+              upstream pods {{ {servers} keepalive 16; }}
+              upstream calls {{ {servers} keepalive 16; }}
+              server {{
+                {listen};
+                {call}
+                location / {{
+                  proxy_pass http://pods; proxy_http_version 1.1;
+                  proxy_set_header Connection ""; proxy_set_header Host $http_host;
+                }}
+              }}
+            }}""")
+        command = [program, "-e", "stderr", "-p", name, "-c", str(folder / "nginx.conf")]
+        with _running(command, port, "https" if tls else "http") as proxy:
+            yield proxy
+
+
+@contextmanager
+def traefik(
+    ports: Sequence[int],
+    *,
+    tls: Identity | None = None,
+    scheme: str = "http",
+    sticky: str = "",
+    prefix: str = "",
+    strip: bool = False,
+) -> Iterator[Proxy]:
+    """Traefik that takes the backends in turn, for each request; it speaks HTTP/2, with `tls` and without.
+
+    `scheme` is how it asks the backends (``h2c`` carries gRPC), `sticky` the name of a cookie that keeps a
+    client with its backend, `prefix` the path that is routed (`strip`: and taken off).
+    """
+    program = _require("traefik")
+    with tempfile.TemporaryDirectory() as name:
+        folder, port = Path(name), free_port()
+        balancer: dict[str, object] = {
+            "servers": [{"url": f"{scheme}://127.0.0.1:{backend}"} for backend in ports],
+            **({"sticky": {"cookie": {"name": sticky}}} if sticky else {}),
+        }
+        router = {
+            "rule": f"PathPrefix(`{prefix or '/'}`)",
+            "service": "pods",
+            **({"middlewares": ["strip"]} if strip else {}),
+            **({"tls": {}} if tls else {}),
+        }
+        dynamic: dict[str, object] = {
+            "http": {
+                "routers": {"pods": router},
+                "services": {"pods": {"loadBalancer": balancer}},
+                **({"middlewares": {"strip": {"stripPrefix": {"prefixes": [prefix]}}}} if strip else {}),
+            }
+        }
+        if tls:
+            tls.write(folder)
+            pair = {"certFile": str(folder / "tls.crt"), "keyFile": str(folder / "tls.key")}
+            dynamic["tls"] = {"stores": {"default": {"defaultCertificate": pair}}}
+        (folder / "dynamic.yaml").write_text(json.dumps(dynamic))  # JSON is YAML
+        command = [
+            program,
+            f"--entrypoints.web.address=127.0.0.1:{port}",
+            f"--providers.file.filename={folder}/dynamic.yaml",
+            "--providers.file.watch=false",
+            "--global.checknewversion=false",
+            "--global.sendanonymoususage=false",
+            "--log.level=ERROR",
+        ]
+        with _running(command, port, "https" if tls else "http") as proxy:
+            yield proxy
+
+
+@dataclass
+class Balancer:
+    """Stands in for a Service: each connection goes to one of `ports`, in turn; they may be changed.
+
+    `connections` counts those that were made, by the backend's port.
+    """
+
+    ports: list[int]
+    port: int
+    connections: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def serve(self, client: socket.socket, number: int) -> None:
+        """Tie a client to the backend whose turn it is; one that refuses resets the client."""
+        backend_port = self.ports[number % len(self.ports)]
+        try:
+            backend = socket.create_connection(("127.0.0.1", backend_port), PATIENCE)
+        except OSError:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return client.close()
+        backend.settimeout(None)
+        self.connections[backend_port] += 1
+        for source, sink in ((client, backend), (backend, client)):
+            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+@contextmanager
+def balancer(ports: Sequence[int]) -> Iterator[Balancer]:
+    """A balancer of TCP connections."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        made = Balancer(list(ports), listener.getsockname()[1])
+
+        def accept() -> None:
+            number = 0
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    made.serve(client, number)
+                    number += 1
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield made
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def pod(
+    program: str, hostname: str, *arguments: str, port: int = 0, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """A program that takes its host for another one by that name, on a free port; stopped at the end."""
+    privileges = [] if os.geteuid() == 0 else ["--map-root-user"]
+    words = ["unshare", *privileges, "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', hostname]
+    command = [*words, sys.executable, "-m", program, "--port", str(port), *arguments]
+    server = Server(command, {"PATH": os.environ["PATH"], **(env or {})})
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for programs that can't take any that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _require(program: str) -> str:
+    require(program)
+    found = find(program)
+    assert found
+    return found
+
+
+@contextmanager
+def _running(command: list[str], port: int, scheme: str) -> Iterator[Proxy]:
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return True
+            log.seek(0)
+            assert process.poll() is None, log.read().decode(errors="replace")
+            return False
+
+        try:
+            wait_for(answers)
+            yield Proxy(f"{scheme}://127.0.0.1:{port}", port, process)
+        finally:
+            process.kill() if command[0].endswith("traefik") else process.terminate()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    for each in (source, sink):
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    sink.close()
