@@ -30,6 +30,7 @@ Flags take one dash or two, and = or a space before their value.
 
 whoami healthcheck [URL] exits 0 if the server at URL (default: /health on its own port) is healthy, else 1.
 whoami dns NAME tells which addresses a name has and which of them this client takes (whoami dns --help).
+whoami watch URL asks again and again, and tells which pod answers (whoami watch --help).
 
 limits: a request's head has 1 MiB and 10 s; a connection may be idle for 75 s.
 """
@@ -65,6 +66,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
             from whoami.dns import command  # dnspython takes its time to load
 
             return command.run(arguments[1:], environ, stdout, "/etc/resolv.conf")
+        if arguments[:1] == ["watch"]:
+            from whoami.watch import cli  # a client, which no server needs
+
+            return cli.main(arguments[1:], environ, stdout, stderr)
         options = flags.parse(arguments)
         check_tls_flags("whoami", options)
     except Usage as usage:

@@ -11,7 +11,6 @@ from typing import Any, Final, cast
 
 from OpenSSL import SSL, crypto
 
-from podkit.message import Tls
 from podkit.tls.certificates import Certificates
 from podkit.tls.subject import read_subject, render_subject
 
@@ -130,8 +129,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._flush()
         self._timer.cancel()
         self._listener.handshakes.discard(self)
-        alpn = self._tls.get_alpn_proto_negotiated().decode()
-        self._info = {"tls": Tls("", "", alpn, "", subjects, ())}
+        self._info = {"peer_subjects": subjects, "alpn_protocol": self._tls.get_alpn_proto_negotiated()}
         self._above = self._listener.build_protocol()
         self._above.connection_made(self)
 

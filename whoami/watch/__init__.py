@@ -1,0 +1,1 @@
+"""``whoami watch URL``: ask again and again, and tell which pod answered."""

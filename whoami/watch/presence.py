@@ -1,0 +1,65 @@
+"""Which pods answer at present: who joined, and who left."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+_SILENT: Final = 2.0  # seconds without an answer of a pod, at least, until it has left
+_EXPECTED: Final = 12.0  # answers that it would have given meanwhile, going by its share: so it is no luck
+_FAMILIAR: Final = 8  # requests for each pod, after which one that is new has joined
+
+
+@dataclass
+class _Seen:
+    first: int  # the number of the request that it answered first, and last
+    last: int
+    at: float  # Unix time of its last answer
+    answers: int = 0
+    left: bool = False
+
+
+class Presence:
+    """Goes by the answers alone; `present` are the pods that answer, in the order of their first."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._pods: dict[str, _Seen] = {}
+
+    @property
+    def present(self) -> list[str]:
+        """Pods that have not left."""
+        return [pod for pod, seen in self._pods.items() if not seen.left]
+
+    def add(self, pod: str, at: float) -> str:
+        """Take note of a request that ended, lost ones too (for which `pod` is empty); what is new about it."""
+        self._requests += 1
+        if not pod:
+            return ""
+        seen = self._pods.get(pod)
+        news = ""
+        if seen is None:
+            if self._pods and self._requests > _FAMILIAR * len(self._pods):
+                news = "joined"
+            seen = self._pods[pod] = _Seen(self._requests, self._requests, at)
+        elif seen.left:
+            news, seen.left = "is back", False
+        seen.last, seen.at = self._requests, max(at, seen.at)
+        seen.answers += 1
+        return news
+
+    def find_left(self, now: float) -> dict[str, float]:
+        """Pods that have left since the last call, and when they answered last."""
+        gone = {}
+        for pod, seen in self._pods.items():
+            share = seen.answers / (seen.last - seen.first + 2 * len(self._pods))
+            missed = share * (self._requests - seen.last)
+            if not seen.left and now - seen.at >= _SILENT and missed >= _EXPECTED:
+                seen.left = True
+                gone[pod] = seen.at
+        return gone
+
+
+def clock(at: float, digits: int = 0) -> str:
+    """The local time of day, with so many digits of a second."""
+    moment = datetime.fromtimestamp(at)
+    return f"{moment:%H:%M:%S}" + (f".{moment.microsecond // 100_000}" if digits else "")
