@@ -1,14 +1,16 @@
 """Lines for people: what the server does."""
 
+import asyncio
 import contextlib
 import sys
 import time
+from select import PIPE_BUF
 from typing import TextIO
 
 from podkit.message import Request, Response
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
+def log_line(text: str, stream: TextIO | None = None) -> None:
     """Write one line at once; a log that nobody reads must not stop the server."""
     with contextlib.suppress(OSError, ValueError):
         stream = stream or sys.stderr
@@ -29,7 +31,33 @@ class AccessLog:
         shown = line.decode("utf-8", "backslashreplace").encode("unicode_escape").decode().replace('"', '\\"')
         length = len(response.body) if isinstance(response.body, bytes) else response.length
         moment = time.strftime("%d/%b/%Y:%H:%M:%S %z")
-        say(
+        log_line(
             f'{request.remote_addr} - - [{moment}] "{shown}" {response.status} {length} {end - start:.6f}s',
             self._stream,
         )
+
+
+class BatchedLog:
+    """Lines that are written together once a turn of the event loop, and none lost at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        """Write a line: at once outside the event loop, else before its next turn."""
+        if not self._lines:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                log_line(line, self._stream)
+                return
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """Write what has gathered, in pieces that no other process's lines can get into."""
+        lines, self._lines = self._lines, []
+        if lines:
+            count = PIPE_BUF // (max(map(len, lines)) + 1) or 1
+            for start in range(0, len(lines), count):
+                log_line("\n".join(lines[start : start + count]), self._stream)

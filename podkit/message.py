@@ -1,4 +1,4 @@
-"""What a transport hands to an endpoint, and what an endpoint hands back."""
+"""What passes between a transport and an endpoint."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 Headers = Mapping[bytes, list[bytes]]
 Fields = tuple[tuple[bytes, bytes], ...]
-_NO_HEADERS: Headers = MappingProxyType({})
+NO_HEADERS: Headers = MappingProxyType({})
+PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
 class HttpError(Exception):
@@ -39,25 +40,76 @@ class Head(NamedTuple):
         return values[0] if values else b""
 
 
+# stands for a head that could not be read, in the log and for endpoints that answer with an error
+UNREADABLE = Head(b"-", b"/", b"", b"-", b"", (1, 1), {}, True, 0, (), b"")
+
+
+class Tls(NamedTuple):
+    """What a TLS handshake agreed on."""
+
+    version: str  # TLSv1.3
+    cipher: str  # by its IANA name
+    alpn: str  # empty where none was agreed on
+    server_name: str  # that the client asked for (SNI)
+    subjects: tuple[str, ...]  # of the client's certificates, its own first, as text
+    certificates: tuple[bytes, ...]  # the same in DER
+
+
+class Client:
+    """A client's connection, as endpoints see it."""
+
+    __slots__ = ("announced", "id", "opened", "peer", "remote_addr", "requests", "tls")
+
+    def __init__(self, id: str, peer: str, opened: float, tls: Tls | None = None) -> None:
+        self.id = id  # unique among the server's processes
+        self.peer = peer  # address:port of the socket, an IPv6 address in brackets
+        self.remote_addr = peer  # the same, unless a PROXY header announces another
+        self.opened = opened  # seconds of the monotonic clock
+        self.requests = 0  # so far
+        self.tls = tls
+        self.announced: Any = None  # what a PROXY header says
+
+
 class Request(NamedTuple):
-    """A whole request: its head, its body as it could be read, and where it came from."""
+    """A whole request: its head, where it came from, and its body as it could be read."""
 
     head: Head
-    remote_addr: str  # address:port, an IPv6 address in brackets
-    body: bytes = b""
+    client: Client
+    number: int = 1  # of this request on its connection
+    body: bytes | bytearray = b""
     body_error: str = ""  # why the body ended early, in the original's words
-    trailers: Headers = _NO_HEADERS
-    peer_subjects: tuple[str, ...] = ()  # of the client's certificates over TLS, its own first
+    trailers: Headers = NO_HEADERS
+    raw: bytes | bytearray = b""  # as it came over the wire, where the route keeps it
+
+    @property
+    def remote_addr(self) -> str:
+        """The client's address:port, an IPv6 address in brackets."""
+        return self.client.remote_addr
+
+
+Block = bytes | bytearray | memoryview
+Body = bytes | Iterable[Block] | AsyncIterator[bytes]
 
 
 class Response(NamedTuple):
-    """An answer. A body that is not bytes is streamed, and `length` says how many bytes it yields."""
+    """An answer. A body that is not bytes is sent as it is made; `length` says how many bytes, if known."""
 
     status: int = 200
     headers: Fields = ()
-    body: bytes | Iterable[bytes | memoryview] = b""
+    body: Body = b""
     length: int | None = None
     trailers: Fields = ()  # over HTTP/2
+
+
+class Delayed(NamedTuple):
+    """An answer that is made after some time, unless the client leaves before."""
+
+    seconds: float
+    respond: Callable[[], Response]
+
+
+class Abort(NamedTuple):
+    """No answer: the connection, or the HTTP/2 stream, is reset."""
 
 
 class Upgrade(NamedTuple):
@@ -78,13 +130,35 @@ class Dialogue(NamedTuple):
     farewell: Fields  # the trailers where the server leaves first
 
 
-Answer = Response | Upgrade | Dialogue | Awaitable[Response]
+Answer = Response | Delayed | Abort | Upgrade | Dialogue
 Endpoint = Callable[[Request], Answer]
-
-PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
 def error(status: int, text: str, *headers: tuple[bytes, bytes]) -> Response:
     """A plain-text error as Go's ``http.Error`` writes it: the text and a newline."""
     sniffing = (b"X-Content-Type-Options", b"nosniff")
     return Response(status, (*headers, PLAIN_TEXT, sniffing), text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def content_length(head: Head, response: Response) -> int | None:
+    """The Content-Length to announce: none where there is no body, or where the original does not know it.
+
+    For HEAD the original knows what fits into its buffer of 2 KiB.
+    """
+    status = response.status
+    if status in (204, 304) or status < 200:
+        return None
+    length = len(response.body) if isinstance(response.body, bytes) else response.length
+    if head.method == b"HEAD":
+        return length if length and length <= 2048 else None
+    return length
+
+
+def render_address(peer: Any) -> str:
+    """A socket's peer as ``address:port``; IPv6 in brackets, an IPv4 client of an IPv6 socket as IPv4."""
+    if not isinstance(peer, tuple):
+        return ""
+    host, port = str(peer[0]), peer[1]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

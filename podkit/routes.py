@@ -13,10 +13,12 @@ _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
 
 class Route(NamedTuple):
-    """An endpoint, and whether it wants the request's body."""
+    """An endpoint, and what it wants of a request beside the head."""
 
     endpoint: Endpoint
     reads_body: bool = False
+    max_body: int | None = None  # bytes; the server's limit where it is not set
+    keeps_raw: bool = False  # the bytes as they came over the wire
 
 
 FindRoute = Callable[[Head], Route]

@@ -47,15 +47,12 @@ class RawHttp2:
 
     def frames(self) -> Iterator[Any]:
         """The server's frames until the connection ends."""
-        with self.socket.makefile("rb") as reader:
-            while len(start := reader.read(9)) == 9:
-                frame, length = Frame.parse_frame_header(memoryview(start))
-                frame.parse_body(memoryview(reader.read(length)))
-                if isinstance(frame, HeadersFrame):
-                    self.fields.append(
-                        {str(name): str(value) for name, value in self.decoder.decode(frame.data)}
-                    )
-                yield frame
+        while len(start := self.reader.read(9)) == 9:
+            frame, length = Frame.parse_frame_header(memoryview(start))
+            frame.parse_body(memoryview(self.reader.read(length)))
+            if isinstance(frame, HeadersFrame):
+                self.fields.append({str(name): str(value) for name, value in self.decoder.decode(frame.data)})
+            yield frame
 
     def answer(self) -> Iterator[Any]:
         """The frames up to the end of a stream."""

@@ -1,10 +1,29 @@
-"""The kubia server's API: one answer for every method and every path."""
+"""The kubia server's API, one answer for every method and every path, and an aiohttp application of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from podkit.message import Head, Request, Response
 from podkit.pod.pod import Pod
 from podkit.routes import FindRoute, Route
+from podkit.server import Server
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+
+def build_app(
+    argv: Sequence[str] = (), *, node_name: str = "undefined", log: Callable[[str], None] = lambda line: None
+) -> "web.Application":
+    """whereami as an aiohttp application, for a server of your choice and for tests.
+
+    `log` gets a line for each request. `argv` is what ``python -m aiohttp.web`` passes;
+    there is nothing to set by it.
+    """
+    from podkit.application import build_application  # the program does without aiohttp's server
+
+    pod = Pod(node_name)
+    return build_application(Server(build_routes(pod, log)), pod)
 
 
 def build_routes(pod: Pod, log: Callable[[str], None]) -> FindRoute:

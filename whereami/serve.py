@@ -4,10 +4,10 @@ import argparse
 from functools import partial
 from typing import TextIO
 
-from podkit.http1.plain import choose_server
+from podkit.log import BatchedLog
 from podkit.pod.pod import Pod
 from podkit.process.serve import Service, run
-from podkit.tick_log import TickLog
+from podkit.server import Server
 from podkit.tls.secure import load_certificates
 from whereami.app import build_routes
 
@@ -15,8 +15,8 @@ from whereami.app import build_routes
 def serve(options: argparse.Namespace, node_name: str, stdout: TextIO) -> int:
     """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
     certificates = load_certificates(options)
-    pod, log = Pod(node_name), TickLog(stdout)
+    pod, log = Pod(node_name), BatchedLog(stdout)
     log.write("Kubia server starting...")
-    build = partial(choose_server(), build_routes(pod, log.write), max_body=0)
+    build = partial(Server, build_routes(pod, log.write))
     service = Service("whereami", pod, build, options.grace_period, certificates, log.flush)
     return run(service, options.port, options.workers)

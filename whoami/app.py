@@ -1,11 +1,15 @@
-"""The whole API of whoami."""
+"""The whole API of whoami, and an aiohttp application of it."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from podkit.grpc.call import check_request
+from podkit.limits import Limits
 from podkit.message import Request, Response
 from podkit.pod.pod import Pod
 from podkit.routes import Route, Routes
+from podkit.server import Server
 from whoami.api import api
 from whoami.bench import bench
 from whoami.config import Config
@@ -14,6 +18,28 @@ from whoami.echo import echo
 from whoami.health import Health, health
 from whoami.openapi import openapi
 from whoami.root import root
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+
+def build_app(
+    argv: Sequence[str] = (),
+    *,
+    name: str = "",
+    environ: Sequence[bytes] = (),
+    max_body: int = Limits().max_body,
+) -> "web.Application":
+    """whoami as an aiohttp application, for a server of your choice and for tests.
+
+    `name` is shown first, `environ` (``NAME=value`` entries) to clients that ask for it, and bodies of up to
+    `max_body` bytes are echoed. `argv` is what ``python -m aiohttp.web`` passes; there is nothing to set by it.
+    """
+    from podkit.application import build_application  # the program does without aiohttp's server
+
+    pod = Pod()
+    routes = build_routes(Config(name, tuple(environ)), pod, Health())
+    return build_application(Server(routes.find, limits=Limits(max_body=max_body)), pod)
 
 
 def build_routes(config: Config, pod: Pod, state: Health) -> Routes:
@@ -25,7 +51,7 @@ def build_routes(config: Config, pod: Pod, state: Health) -> Routes:
             b"/bench": Route(bench),
             b"/data": Route(data),
             b"/echo": Route(echo),
-            b"/health": Route(partial(health, state), reads_body=True),
+            b"/health": Route(partial(health, state), reads_body=True, max_body=1024),
             b"/openapi.yaml": Route(openapi),
             b"/whoami.Whoami/": Route(_no_call),
         }

@@ -1,15 +1,15 @@
 """``/``: what the server knows of itself, and the request as the original writes it."""
 
-import asyncio
-from collections.abc import Awaitable
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import lru_cache, partial
 
 from podkit.go.duration import parse_duration
 from podkit.go.url import is_on, parse_query
-from podkit.message import PLAIN_TEXT, Headers, Request, Response
+from podkit.message import PLAIN_TEXT, Answer, Block, Delayed, Headers, Request, Response, Tls
 from podkit.pod.pod import Pod
 from whoami.config import Config
 
+_WHOLE = 64 * 1024  # bytes of a body up to which the answer is made in one piece
 _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each as a chunk
 _OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer"))
 _SENDS_LENGTH = frozenset((b"POST", b"PUT", b"PATCH"))
@@ -19,7 +19,7 @@ _SNIFFED = 512
 _BINARY_TYPE = (b"Content-Type", b"application/octet-stream")
 
 
-def root(config: Config, pod: Pod, request: Request) -> Response | Awaitable[Response]:
+def root(config: Config, pod: Pod, request: Request) -> Answer:
     """Answer at once, or with ``?wait=`` after that time; with the environment for ``?env=true``."""
     if not request.head.query:
         return _answer(config, pod, request, ())
@@ -30,33 +30,32 @@ def root(config: Config, pod: Pod, request: Request) -> Response | Awaitable[Res
     except ValueError:
         delay = 0.0
     if delay > 0:
-        return _later(delay, config, pod, request, environ)
-    return _answer(config, pod, request, environ)
-
-
-async def _later(
-    delay: float, config: Config, pod: Pod, request: Request, environ: tuple[bytes, ...]
-) -> Response:
-    await asyncio.sleep(delay)
+        return Delayed(delay, partial(_answer, config, pod, request, environ))
     return _answer(config, pod, request, environ)
 
 
 def _answer(config: Config, pod: Pod, request: Request, environ: tuple[bytes, ...]) -> Response:
-    body = b"%sRemoteAddr: %s\n%s%s" % (
+    tls = request.client.tls
+    start = b"%sRemoteAddr: %s\n%s%s" % (
         render_pod(config, pod),
         request.remote_addr.encode(),
-        _render_subjects(request) if request.peer_subjects else b"",
-        render_request(request),
+        _render_subjects(tls) if tls is not None else b"",
+        render_head(request),
     )
+    blocks = [start, *_render_body(request)]
     if environ and not request.body_error:
-        body += b"".join([entry + b"\n" for entry in environ])
-    start = body[:_SNIFFED]
-    binary = start.translate(None, _BINARY) != start
-    return Response(headers=(_BINARY_TYPE if binary else PLAIN_TEXT,), body=body)
+        blocks += [entry + b"\n" for entry in environ]
+    seen = start if len(start) >= _SNIFFED else b"".join(blocks[:4])
+    seen = seen[:_SNIFFED]
+    binary = seen.translate(None, _BINARY) != seen
+    headers = (_BINARY_TYPE if binary else PLAIN_TEXT,)
+    if len(request.body) <= _WHOLE:
+        return Response(headers=headers, body=b"".join(blocks))
+    return Response(headers=headers, body=blocks, length=sum(map(len, blocks)))
 
 
-def _render_subjects(request: Request) -> bytes:
-    lines = [f"Certificate[{i}] Subject: {subject}\n" for i, subject in enumerate(request.peer_subjects)]
+def _render_subjects(tls: Tls) -> bytes:
+    lines = [f"Certificate[{i}] Subject: {subject}\n" for i, subject in enumerate(tls.subjects)]
     return "".join(lines).encode()
 
 
@@ -74,8 +73,8 @@ def _render_pod(name: str, pod: Pod, generation: int) -> bytes:
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def render_request(request: Request) -> bytes:
-    """The request as Go's ``Request.Write`` sends it on: host and client first, the rest sorted."""
+def render_head(request: Request) -> bytes:
+    """The request's head as Go's ``Request.Write`` sends it on: host and client first, the rest sorted."""
     head = request.head
     headers = head.headers
     agents = headers.get(b"User-Agent")
@@ -96,19 +95,24 @@ def render_request(request: Request) -> bytes:
             for value in headers[name]:
                 lines.append(b"%s: %s\r\n" % (name, value))
     lines.append(b"\r\n")
-    lines.append(_render_chunks(request) if head.length < 0 else request.body)
-    if request.body_error:
-        lines.append(request.body_error.encode() + b"\n")
     return b"".join(lines)
 
 
-def _render_chunks(request: Request) -> bytes:
-    body = request.body
-    pieces = [body[start : start + _CHUNK] for start in range(0, len(body), _CHUNK)]
-    chunks = b"".join([b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces])
+def _render_body(request: Request) -> Iterator[Block]:
+    """The body as it is sent on, in pieces that copy nothing of it."""
+    body = memoryview(request.body)
+    if request.head.length < 0:
+        for start in range(0, len(body), _CHUNK):
+            piece = body[start : start + _CHUNK]
+            yield b"%x\r\n" % len(piece)
+            yield piece
+            yield b"\r\n"
+        if not request.body_error:
+            yield b"0\r\n" + _render_trailers(request.trailers, request.head.trailer_names) + b"\r\n"
+    elif body:
+        yield body
     if request.body_error:
-        return chunks
-    return chunks + b"0\r\n" + _render_trailers(request.trailers, request.head.trailer_names) + b"\r\n"
+        yield request.body_error.encode() + b"\n"
 
 
 def _render_trailers(trailers: Headers, announced: tuple[bytes, ...]) -> bytes:

@@ -5,10 +5,11 @@ from functools import partial
 from typing import TextIO
 
 from podkit.grpc.routes import build_find_call
-from podkit.http1.plain import choose_server
+from podkit.limits import Limits
 from podkit.log import AccessLog
 from podkit.pod.pod import Pod
 from podkit.process.serve import Service, run
+from podkit.server import Server
 from podkit.tls.secure import load_certificates
 from whoami.app import build_routes
 from whoami.config import Config
@@ -24,7 +25,11 @@ def serve(options: argparse.Namespace, environment: tuple[bytes, ...], stderr: T
     find_call = build_find_call(partial(build_methods, config, pod, state))
     access_log = AccessLog(stderr) if options.verbose else None
     build = partial(
-        choose_server(), routes.find, find_call=find_call, max_body=options.max_body, access_log=access_log
+        Server,
+        routes.find,
+        find_call=find_call,
+        limits=Limits(max_body=options.max_body),
+        access_log=access_log,
     )
     service = Service("whoami", pod, build, options.grace_period, certificates)
     return run(service, options.port, options.workers)

@@ -32,3 +32,8 @@ def trailer_names(values: list[bytes]) -> set[bytes]:
     """The canonical names that Trailer fields list; some of them may be in NOT_TRAILERS."""
     listed = (name.strip(b" \t") for value in values for name in value.split(b","))
     return {canonical(name) for name in listed if name}
+
+
+def has_token(value: bytes, token: bytes) -> bool:
+    """Whether a header's value lists the token, in any case, between commas and blanks (``hasToken``)."""
+    return token in re.split(rb"[ ,\t]", value.lower())

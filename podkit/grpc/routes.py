@@ -42,7 +42,7 @@ def _find(methods: Callable[[], Methods], head: Head) -> Route:
 def _answer(unary: Unary, call: Call, request: Request) -> Response:
     frames = Frames(call.encoding)
     try:
-        messages = frames.feed(request.body)
+        messages = frames.feed(bytes(request.body))
         if frames.unfinished:
             raise RpcError(Status.INTERNAL, "the request's message is cut off")
         if len(messages) != 1:

@@ -1,465 +1,358 @@
-"""A route table served over HTTP/1.1 by aiohttp.
+"""A client's connection over HTTP/1.1: one request after the other, answered in the same order.
 
-aiohttp's low-level server keeps the connections: queue, tasks, timeouts, back-pressure, WebSockets. Two
-things are ours. The parser (`request_stream`), because the original answers requests that llhttp refuses.
-And a short way for answers that wait for nothing, because a task and two futures cost more than such an
-answer does. Both lean on attributes that aiohttp keeps private; `PRIVATE` names them, and a test fails
-when aiohttp changes them; `plain` then serves instead.
+An answer of bytes is written at once, and those of pipelined requests together. Any other answer is under way
+for a while, and what the client sends meanwhile is held back.
 """
 
 import asyncio
-import fcntl
-import struct
-import termios
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import cast
 
-from aiohttp import EMPTY_PAYLOAD, web
-
-from podkit.go.header import tokens
-from podkit.http1.exchange import Exchange, Reply, WebSocket
-from podkit.http1.head import parse_head
-from podkit.http1.request_stream import Body, RequestStream
-from podkit.http1.writer import Clock, render_address, render_head
-from podkit.log import AccessLog, say
-from podkit.message import Answer, Dialogue, Head, HttpError, Request, Response, Upgrade, error
-from podkit.routes import FindRoute
-
-if TYPE_CHECKING:
-    from podkit.http2.connection import Http2Connection
-
-PRIVATE: Final = (
-    "_buffer_paused",
-    "_force_close",
-    "_loop",
-    "_message_tail",
-    "_messages",
-    "_next_keepalive_close_time",
-    "_parser",
-    "_paused",
-    "_reading_paused",
-    "_request_handler",
-    "_waiter",
+from podkit.answer import call, log_answer, own_mistake, respond, too_busy
+from podkit.budget import Share
+from podkit.http1.kernel import has_hung_up, unread_bytes, unsent_bytes
+from podkit.http1.reader import RequestReader
+from podkit.http1.websocket import start_websocket
+from podkit.http1.writer import LAST_CHUNK, closes, is_chunked, render_chunk, render_head
+from podkit.message import (
+    UNREADABLE,
+    Abort,
+    Answer,
+    Block,
+    Client,
+    Delayed,
+    HttpError,
+    Request,
+    Response,
+    Upgrade,
+    error,
 )
+from podkit.server import Server
 
-HEADER_TIMEOUT: Final = 10.0  # seconds for a head, from its first byte
-IDLE_TIMEOUT: Final = 75.0  # seconds between requests
-BODY_TIMEOUT: Final = 60.0  # seconds without a byte of a body
-LINGER: Final = 1.0  # seconds to read on after a refusal, so that the client gets to see it
-GONE_AFTER: Final = 1.0  # seconds that a waiting answer outlives the end of its client's bytes
-QUIET: Final = 0.3  # seconds without a request before a draining server closes a connection
-SHORT_WAY: Final = 1 << 16  # bytes of pipelined answers at once
-HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-REMEMBERED: Final = 4096  # bytes of a head that a connection keeps, in case it comes again
-
-_END_OF_HEAD: Final = b"\r\n\r\n"
+SwitchToHttp2 = Callable[[Server, Client, asyncio.Transport, Request, bytes], None]
 
 
-class Server(web.Server):
-    """aiohttp's low-level server with our connections, and what they share."""
+class Http1Connection(asyncio.Protocol):
+    """`switch_to_http2` takes the connection over where a client asks for ``h2c``."""
 
-    def __init__(
-        self,
-        find_route: FindRoute,
-        *,
-        find_call: FindRoute | None = None,
-        max_body: int,
-        access_log: AccessLog | None = None,
-    ) -> None:
-        super().__init__(self._never, handler_cancellation=True)
-        self.request_factory = Exchange  # type: ignore[assignment]  # gets our heads, not llhttp's
-        self.find_route = find_route
-        self.find_call = find_call  # the routes of gRPC, where it is served
-        self.max_body = max_body
-        self.access_log = access_log
-        self.clock = Clock()
-        self.draining = False
-        self.websockets: set[web.WebSocketResponse] = set()
-        self.http2: set[Http2Connection] = set()
-
-    def __call__(self) -> "Connection":
-        return Connection(self)
-
-    async def _never(self, request: web.BaseRequest) -> web.StreamResponse:
-        raise AssertionError("each connection handles its own requests")
-
-    async def drain(self, grace_period: float) -> None:
-        """Let every request be answered, for at most `grace_period` seconds, and close all connections.
-
-        A connection that has sent nothing for a moment is closed; any other after its next answer.
-        """
-        self.draining = True
-        deadline = time.monotonic() + grace_period
-        goodbyes = [
-            asyncio.ensure_future(websocket.close(code=1001, message=b"server shutdown"))
-            for websocket in self.websockets
-        ]
-        for client in self.http2:
-            client.say_goodbye()
-        while (self._connections or self.http2) and time.monotonic() < deadline:
-            for connection in self.connections:
-                if isinstance(connection, Connection):
-                    connection.close_if_quiet()
-            for client in list(self.http2):
-                client.close_if_quiet()
-            await asyncio.sleep(0.02)
-        for goodbye in goodbyes:
-            goodbye.cancel()
-        for client in list(self.http2):
-            client.abort()
-        await self.shutdown(0.05)  # aiohttp takes 0 for no limit
-
-
-class Connection(web.RequestHandler):
-    """A client's connection."""
-
-    __slots__ = (
-        "_ended",
-        "_header_timer",
-        "_last_block",
-        "_last_head",
-        "_last_seen",
-        "_opening",
-        "_stream",
-        "peer_subjects",
-        "remote_addr",
-        "responding",
-        "server",
-    )
-
-    def __init__(self, server: Server) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(
-            server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's way to say: no access log
-            keepalive_timeout=IDLE_TIMEOUT,
-            lingering_time=LINGER,
-        )
-        self.server = server
-        self.remote_addr = ""
-        self.peer_subjects: tuple[str, ...] = ()
-        self.responding = False
-        self._ended = False  # the client sends no more
-        self._header_timer: asyncio.TimerHandle | None = None
+    def __init__(self, server: Server, client: Client, switch_to_http2: SwitchToHttp2) -> None:
+        self._server = server
+        self._client = client
+        self._switch_to_http2 = switch_to_http2
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader(server, client)
+        self._share = Share(server.budget)
         self._last_seen = 0.0
-        self._opening: bytes | None = b""  # the first bytes, until they tell the protocol
-        self._last_block: bytes | None = None
-        self._last_head: Head  # what that was read as
-        self._stream = RequestStream(self, EMPTY_PAYLOAD, loop)
-        self._parser = self._stream  # type: ignore[assignment]  # stands in for llhttp
-        self._request_handler = self._handle
+        self._held = bytearray()  # came, and is not worked on yet
+        self._kept = 0  # bytes of the request whose answer is under way
+        self._is_reading = True
+        self._has_ended = False  # the client sends no more
+        self._over = False  # the last answer is given: what still comes is passed over
+        self._late: asyncio.TimerHandle | None = None  # an answer that is to be made
+        self._sending: asyncio.Task[None] | None = None  # one whose body is on its way
+        self._turn: asyncio.Handle | None = None  # when to go on, after the other connections
+        self._drained: asyncio.Future[None] | None = None  # while the client does not take what is sent
+        self._unsent, self._taken_at = 0, 0.0
 
-    # from the client
+    # from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected."""
-        self.remote_addr = render_address(transport.get_extra_info("peername"))
-        self.peer_subjects = transport.get_extra_info("peer_subjects", ())
-        self._last_seen = self._loop.time()
-        super().connection_made(transport)
-        if transport.get_extra_info("alpn_protocol") == b"h2":
-            self._hand_over(self._build_http2())
+        """The connection is ours."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=0)  # so that what the kernel does not take is charged
+        self._last_seen = time.monotonic()
+        self._server.connections.add(self)
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection is gone; what is in progress for it is cancelled."""
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-        self._stream.feed_eof()
-        super().connection_lost(exc)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or another protocol has its connection; what is under way is given up."""
+        self._server.connections.discard(self)
+        self._over = True
+        for handle in (self._late, self._sending, self._turn, self._drained):
+            if handle is not None:
+                handle.cancel()
+        self._held.clear()
+        self._share.resize(0)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client: answered at once where nothing has to be waited for."""
-        self._last_seen = self._loop.time()
-        if self._opening is not None:
-            data = self._sniff(data)
-            if not data:
-                return
-        if self._waiter is not None and not self._messages and self._stream.idle:
-            data = self._answer_at_once(data)
-            if not data:
-                return
-        super().data_received(data)
-        self._watch_header()
+        """Bytes from the client."""
+        self._last_seen = time.monotonic()
+        if self._over:
+            return
+        if not self._held and not self._is_busy():
+            return self._serve(data)
+        self._held += data
+        if self._is_busy():
+            self._account()
+        else:
+            self._serve(self._held)
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for a bool
-        """The client has sent all. It may still read: what it asked for is answered."""
-        if self._opening:
-            self._take_for_http1()
-        self._ended = True
-        self._stream.feed_eof()
-        if self._force_close or (self._waiter is not None and not self._messages):
-            return False  # closes the transport
-        self._loop.call_later(GONE_AFTER, self._drop_if_waiting)
+    def eof_received(self) -> bool:
+        """The client sends no more, but may still read: what it asked for is answered."""
+        self._has_ended = True
+        if self._late is not None:
+            self._leave_if_too_long(self._late)
+        elif not self._over and not self._is_busy():
+            self._serve(self._held)
         return True
 
     def pause_writing(self) -> None:
-        """The client reads slower than it asks: take no more requests from it."""
-        super().pause_writing()
-        self._pause_transport_reading()
+        """The client reads slower than it asks."""
+        self._drained = self._loop.create_future()
+        self._unsent, self._taken_at = 0, time.monotonic()
+        self._account()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        super().resume_writing()
-        if not self._reading_paused and not self._buffer_paused:
-            self._resume_transport_reading()
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+        self._account()
+        self._go_on()
 
-    # other protocols
+    # requests
 
-    def _sniff(self, data: bytes) -> bytes:
-        """The first bytes if they are HTTP/1.1's; none if they are HTTP/2's, or too few to tell."""
-        opening = (self._opening or b"") + data
-        if not HTTP2_PREFACE.startswith(opening[: len(HTTP2_PREFACE)]):
-            self._opening = None
-            return opening
-        self._opening = opening
-        if len(opening) >= len(HTTP2_PREFACE):
-            http2 = self._build_http2()
-            self._hand_over(http2)
-            http2.data_received(opening)
-        elif self._header_timer is None:
-            self._header_timer = self._loop.call_later(HEADER_TIMEOUT, self._header_late)
-        return b""
-
-    def _take_for_http1(self) -> None:
-        """Bytes that could have become HTTP/2's preface did not."""
-        opening, self._opening = self._opening or b"", None
-        super().data_received(opening)
-
-    def _build_http2(self) -> "Http2Connection":
-        from podkit.http2.connection import (
-            Http2Connection,  # not before somebody speaks it: it takes time to load
+    def _is_busy(self) -> bool:
+        return (
+            self._late is not None
+            or self._sending is not None
+            or self._turn is not None
+            or self._drained is not None
         )
 
-        return Http2Connection(self.server)
+    def _go_on(self) -> None:
+        """Take up what was held back."""
+        self._turn = None
+        if not self._over and not self._is_busy():
+            self._serve(self._held)
 
-    def _hand_over(self, successor: "Http2Connection") -> None:
-        """Let another protocol have the transport, and end as if the connection was lost."""
-        transport, self.transport = self.transport, None
-        assert transport is not None
-        self.connection_lost(None)
-        transport.set_protocol(successor)
-        successor.connection_made(transport)
-
-    def _is_encrypted(self) -> bool:
-        return self.transport is not None and self.transport.get_extra_info("alpn_protocol") is not None
-
-    async def _upgrade_to_http2(self, request: Request) -> None:
-        """Go on in HTTP/2 with this request's answer. Raises HttpError for malformed settings."""
-        http2 = self._build_http2()
-        try:
-            http2.take_over(request.head.header(b"Http2-Settings"), request)
-        except ValueError as problem:
-            raise HttpError(400, str(problem)) from None
-        assert self.transport is not None
-        self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
-        early, self._message_tail = self._message_tail, b""
-        self._hand_over(http2)
-        http2.answer_first(request)
-        http2.data_received(early)
-        await asyncio.sleep(0)  # where the end of this connection cancels this
-
-    # the short way
-
-    def _answer_at_once(self, data: bytes) -> bytes:
-        """Answer the requests at the start of `data` that can be; what is left is aiohttp's to handle."""
-        server, transport = self.server, self.transport
-        position, out, size, close = 0, [], 0, False
-        while transport is not None and size < SHORT_WAY and not self._paused and not close:
-            end = data.find(_END_OF_HEAD, position)
-            if end < 0:
+    def _serve(self, data: bytes | bytearray) -> None:
+        """Answer what `data` asks for, as far as that can be done now, and hold back the rest."""
+        server, reader, limits = self._server, self._reader, self._server.limits
+        out: list[bytes] = []
+        position = size = 0
+        later: tuple[Request, Answer] | None = None
+        while not self._over:
+            if position >= len(data) and (reader.head is None or not self._has_ended):
+                break
+            if size >= limits.turn_bytes or len(out) >= limits.turn_requests:
+                self._turn = self._loop.call_soon(self._go_on)
                 break
             try:
-                head = self._read_head(data[position:end])
-            except HttpError:
+                request = reader.next(data, position)
+            except HttpError as problem:
+                out.append(self._refuse(error(problem.status, problem.reason)))
                 break
-            if head.length or head.upgrade or b"Expect" in head.headers:
+            step, position = reader.position - position, reader.position
+            if request is None:
+                if step >= limits.turn_input and position < len(data):
+                    self._turn = self._loop.call_soon(self._go_on)
+                    break
+                request = reader.cut_off() if self._has_ended else None
+            if request is None:
                 break
-            request = Request(head, self.remote_addr, peer_subjects=self.peer_subjects)
-            try:
-                response = server.find_route(head).endpoint(request)
-            except Exception:  # the long way meets it again, and answers 500
+            if request.head.upgrade == b"h2c" and self._client.tls is None:
+                later = request, Response()
                 break
-            if not isinstance(response, Response) or not isinstance(response.body, bytes):
-                if asyncio.iscoroutine(response):
-                    response.close()
+            answer = call(server, request, reader.route)
+            if type(answer) is not Response or type(answer.body) is not bytes:
+                later = request, answer
                 break
-            position = end + 4
-            close = self._closes(head, response) or (server.draining and position == len(data))
-            start = render_head(head, response, close, server.clock.date_line())
-            out.append(start if head.method == b"HEAD" else start + response.body)
+            out.append(
+                self._render(request, answer, server.draining and position == len(data), self._last_seen)
+            )
             size += len(out[-1])
-            if server.access_log is not None:
-                server.access_log.write(request, response, self._last_seen, self._loop.time())
-        if out and transport is not None:
-            transport.write(b"".join(out))
-            self._next_keepalive_close_time = self._last_seen + IDLE_TIMEOUT
-            if close:
-                self.force_close()
-                return b""
-        return data[position:] if position else data
+        if reader.interim:
+            out.append(reader.interim)
+            reader.interim = b""
+        if out:
+            self._transport.write(b"".join(out))
+        if data is self._held:
+            del self._held[:position]
+        elif position < len(data):
+            self._held += memoryview(data)[position:]
+        if later is not None:
+            self._begin(*later)
+        elif self._over:
+            self._hang_up()
+        elif self._has_ended and not self._is_busy():
+            self._transport.close()
+        if self._held or self._share.size or reader.head is not None or not self._is_reading:
+            self._account()
 
-    def _read_head(self, block: bytes) -> Head:
-        """Read a head, unless it is the last one again: load, probes and pollers repeat themselves."""
-        if block != self._last_block:
-            head = parse_head(block)
-            if len(block) > REMEMBERED:
-                return head
-            self._last_block, self._last_head = block, head
-        return self._last_head
+    def _account(self) -> None:
+        """Charge what is held for the client, and read on from it only where that is of use now."""
+        size = len(self._held) + self._kept + self._reader.size
+        if self._drained is not None:
+            size += self._transport.get_write_buffer_size()
+        if not self._share.resize(size):
+            if self._over or self._is_busy():
+                return self._transport.abort()
+            self._transport.write(self._refuse(too_busy()))
+            return self._hang_up()
+        answers = self._late is not None or self._sending is not None
+        has_room = not answers or len(self._held) <= self._server.limits.read_ahead
+        reading = self._over or (self._turn is None and self._drained is None and has_room)
+        if reading != self._is_reading and not self._transport.is_closing():
+            self._is_reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
-    # the long way
+    # answers
 
-    async def _handle(self, exchange: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request of aiohttp's queue."""
-        assert isinstance(exchange, Exchange)
-        start = self._loop.time()
-        if exchange.refusal is not None:
-            return self._refuse(exchange, exchange.refusal)
-        head = exchange.head
-        request = Request(head, self.remote_addr, peer_subjects=self.peer_subjects)
+    def _render(self, request: Request, response: Response, is_last: bool, start: float) -> bytes:
+        """The head of an answer, and the body if it is at hand; the answer counts as given."""
+        server = self._server
+        self._over = is_last or self._reader.last or closes(request.head, response)
+        head = render_head(request.head, response, self._over, server.clock.date_line())
+        if server.access_log is not None:
+            log_answer(server, request, response, start)
+        body = response.body
+        return head + body if isinstance(body, bytes) and request.head.method != b"HEAD" else head
+
+    def _refuse(self, response: Response) -> bytes:
+        """The answer to what can't be served, behind which the connection ends."""
+        self._reader.last = True
+        request = Request(self._reader.head or UNREADABLE, self._client, self._client.requests)
+        return self._render(request, response, True, self._last_seen)
+
+    def _begin(self, request: Request, answer: Answer) -> None:
+        """Give an answer that takes time."""
+        self._kept = len(request.body) + len(request.raw)
+        if request.head.upgrade == b"h2c" and self._client.tls is None:
+            self._upgrade_to_http2(request)
+        elif isinstance(answer, Delayed):
+            start = self._last_seen
+            self._late = self._loop.call_later(answer.seconds, self._give_late, request, answer, start)
+            self._leave_if_too_long(self._late)
+        elif isinstance(answer, Upgrade):
+            self._transport.resume_reading()
+            early = bytes(self._held)
+            self.connection_lost(None)
+            start_websocket(self._server, self._client, self._transport, request, answer, early)
+        elif isinstance(answer, Response):
+            self._give(request, answer, self._last_seen)
+        else:
+            self._transport.abort()
+
+    def _give_late(self, request: Request, delayed: Delayed, start: float) -> None:
+        self._late = None
+        response = respond(self._server, request, delayed)
+        if isinstance(response, Abort):
+            self._transport.abort()
+        else:
+            self._give(request, response, start)
+
+    def _give(self, request: Request, response: Response, start: float) -> None:
+        is_last = (self._server.draining or self._has_ended) and not self._held
+        self._transport.write(self._render(request, response, is_last, start))
+        if type(response.body) is bytes or request.head.method == b"HEAD":
+            self._kept = 0
+            self._after_answer()
+        else:
+            self._sending = self._loop.create_task(self._send_body(request, response))
+
+    async def _send_body(self, request: Request, response: Response) -> None:
+        """Send a body as it is made and as fast as the client takes it."""
+        chunked, body = is_chunked(request.head, response), response.body
         try:
-            expect = tokens(head.headers.get(b"Expect"))
-            if head.version >= (1, 1) and expect not in ([], [b""], [b"100-continue"]):
-                raise HttpError(417, "unknown expectation")
-            route = self.server.find_route(head)
-            if route.reads_body and head.length:
-                request = await self._read_body(exchange, bool(expect))
-            if head.upgrade == b"h2c" and (route.reads_body or not head.length) and not self._is_encrypted():
-                await self._upgrade_to_http2(request)  # not where a body that nobody reads is in the way
-            answer: Answer = route.endpoint(request)
-            if isinstance(answer, Upgrade):
-                return await self._upgrade(exchange, answer, request, start)
-            assert not isinstance(answer, Dialogue)  # those are found by HTTP/2 alone
-            response = answer if isinstance(answer, Response) else await answer
-        except HttpError as problem:
-            return self._refuse(exchange, problem)
-        if self.server.access_log is not None:
-            self.server.access_log.write(request, response, start, self._loop.time())
-        unread = bool(expect) and not exchange.content.is_eof()
-        return Reply(exchange, response, self._closes(head, response) or unread or bool(request.body_error))
+            if isinstance(body, AsyncIterator):
+                async for block in body:
+                    await self._send_block(block, chunked)
+            else:
+                for piece in cast("Iterable[Block]", body):
+                    await self._send_block(piece, chunked)
+        except Exception as mistake:
+            own_mistake(request.head, self._client.remote_addr, mistake)
+            return self._transport.abort()
+        if chunked:
+            self._transport.write(LAST_CHUNK)
+        self._sending, self._kept = None, 0
+        self._after_answer()
 
-    async def _read_body(self, exchange: Exchange, expects_continue: bool) -> Request:
-        """The request with its body. Raises HttpError for one that is too large, too slow or malformed."""
-        head, body = exchange.head, exchange.content
-        assert isinstance(body, Body)
-        if expects_continue and head.length <= self.server.max_body:
-            if body.total_bytes:
-                # the original never reads such a body, and says so in its answer
-                error_text = "http: invalid Read on closed Body"
-                return Request(head, self.remote_addr, body_error=error_text, peer_subjects=self.peer_subjects)
-            await exchange.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        blocks, size = [], 0
-        while not body.at_eof() and max(size, head.length) <= self.server.max_body:
-            try:
-                async with asyncio.timeout(BODY_TIMEOUT):
-                    blocks.append(await body.readany())
-            except TimeoutError:
-                raise HttpError(408, "the body takes too long") from None
-            size += len(blocks[-1])
-        if max(size, head.length) > self.server.max_body:
-            raise HttpError(413, f"the body is larger than {self.server.max_body} bytes")
-        if isinstance(body.error, HttpError):
-            raise body.error
-        whole, problem = b"".join(blocks), str(body.error or "")
-        return Request(head, self.remote_addr, whole, problem, body.trailers, self.peer_subjects)
+    async def _send_block(self, block: Block, chunked: bool) -> None:
+        self._transport.write(render_chunk(block) if chunked else block)
+        if self._drained is not None:
+            await self._drained
+        else:
+            await asyncio.sleep(0)  # a fast reader must not keep the loop from the others
 
-    async def _upgrade(
-        self, exchange: Exchange, answer: Upgrade, request: Request, start: float
-    ) -> web.StreamResponse:
-        websocket = WebSocket(answer.max_message)
-        self.server.websockets.add(websocket)
+    def _after_answer(self) -> None:
+        if self._over:
+            self._hang_up()
+        else:
+            self._go_on()
+
+    def _upgrade_to_http2(self, request: Request) -> None:
+        early = bytes(self._held)
         try:
-            with suppress(ConnectionError):  # the client may go at any time
-                await websocket.prepare(exchange)
-                await answer.converse(websocket)
-                await websocket.close()
-        finally:
-            self.server.websockets.discard(websocket)
-            if self.server.access_log is not None:
-                self.server.access_log.write(request, Response(101), start, self._loop.time())
-        return websocket
-
-    def _refuse(self, exchange: Exchange, problem: HttpError) -> Reply:
-        response = error(problem.status, problem.reason)
-        if self.server.access_log is not None:
-            request = Request(exchange.head, self.remote_addr)
-            self.server.access_log.write(request, response, self._loop.time(), self._loop.time())
-        exchange.refusal = problem
-        return Reply(exchange, response, True)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """A mistake of ours: one line in the log, nothing of it to the client."""
-        assert isinstance(request, Exchange)
-        say(f"error: {request.head.request_uri[:200]!r} of {self.remote_addr}: {exc!r}")
-        if self.responding:
-            raise ConnectionError("the response has begun")
-        return Reply(request, error(500, "Internal Server Error"), True)
+            self._switch_to_http2(self._server, self._client, self._transport, request, early)
+        except ValueError as problem:
+            self._transport.write(self._refuse(error(400, str(problem))))
+            self._hang_up()
+        else:
+            self.connection_lost(None)
 
     # the end
 
-    @property
-    def is_last(self) -> bool:
-        """No request is to follow: the client has ended, or the server is draining."""
-        return (self._ended or self.server.draining) and not self._messages
-
-    @staticmethod
-    def _closes(head: Head, response: Response) -> bool:
-        return head.close or (b"Connection", b"close") in response.headers
-
-    def close_if_quiet(self) -> None:
-        """Close now if no request is under way or has just been sent."""
-        idle = self._waiter is not None and not self._messages and not self._unread()
-        if idle and self._loop.time() - self._last_seen > QUIET:
-            self.force_close()
-
-    def _unread(self) -> bool:
-        handle = self.transport.get_extra_info("socket") if self.transport is not None else None
-        if handle is None:
-            return False
-        count: int = struct.unpack("i", fcntl.ioctl(handle.fileno(), termios.FIONREAD, bytes(4)))[0]
-        return count > 0
-
-    def linger(self) -> None:
-        """End the connection, but read on for a moment: unread bytes would make the kernel reset it."""
-        transport = self.transport
-        self._force_close = True
-        if transport is None:
-            return
-        if transport.can_write_eof() and not self._ended:
+    def _hang_up(self) -> None:
+        """Close, but read on for a moment where more has come: unread bytes make the kernel reset it."""
+        self._over = True
+        transport, more = self._transport, bool(self._held) or self._reader.last
+        self._held.clear()
+        if not self._has_ended and (more or unread_bytes(transport)) and transport.can_write_eof():
             transport.write_eof()
-            self._resume_transport_reading()
-            self._loop.call_later(LINGER, transport.close)
+            self._loop.call_later(self._server.limits.linger, transport.close)
+            self._account()
         else:
             transport.close()
 
-    def _watch_header(self) -> None:
-        if not self._stream.inside_head:
-            if self._header_timer is not None:
-                self._header_timer.cancel()
-                self._header_timer = None
-        elif self._header_timer is None:
-            self._header_timer = self._loop.call_later(HEADER_TIMEOUT, self._header_late)
+    def _leave_if_too_long(self, late: asyncio.TimerHandle) -> None:
+        """A client that has ended may be gone for good: what takes long is not waited for."""
+        if self._has_ended and late.when() - self._loop.time() > self._server.limits.half_closed:
+            self._transport.abort()
 
-    def _header_late(self) -> None:
-        self._header_timer = None
-        if self._opening:
-            self._take_for_http1()
-            if not self._stream.inside_head:
-                return
-        late = self._stream.give_up(HttpError(408, "the request's head takes too long"))
-        self._messages.extend(late)  # type: ignore[arg-type]  # our messages, as above
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def check(self, now: float) -> None:
+        """End what has stood still for too long."""
+        limits, reader = self._server.limits, self._reader
+        if self._drained is not None:
+            unsent = unsent_bytes(self._transport)
+            if not self._unsent or unsent < self._unsent:
+                self._unsent, self._taken_at = unsent, now
+            elif now - self._taken_at > limits.send_timeout:
+                self._transport.abort()
+        elif self._late is not None and not self._is_reading:
+            self._has_ended = self._has_ended or has_hung_up(self._transport)
+            self._leave_if_too_long(self._late)
+        elif self._over or self._is_busy():
+            return
+        elif reader.began and now - reader.began > limits.head_timeout:
+            self.time_out_head()
+        elif reader.head is not None and now - self._last_seen > limits.body_timeout:
+            self._time_out("the body takes too long")
+        elif not reader.began and now - self._last_seen > limits.idle_timeout:
+            self._transport.close()
 
-    def _drop_if_waiting(self) -> None:
-        """The client may be gone for good: an answer that has not begun by now is not waited for."""
-        if self.transport is not None and not self.responding:
-            self.transport.abort()
+    def time_out_head(self) -> None:
+        """Give up on a head that has not ended, if there is one."""
+        if not self._over:
+            self._time_out("the request's head takes too long")
+
+    def _time_out(self, reason: str) -> None:
+        self._transport.write(self._refuse(error(408, reason)))
+        self._hang_up()
+
+    def say_goodbye(self) -> None:
+        """The answers say so, by ``Connection: close``."""
+
+    def close_if_quiet(self, now: float) -> None:
+        """Close now if no request is under way or has just been sent."""
+        idle = not (self._over or self._is_busy() or self._held or self._reader.head)
+        if idle and now - self._last_seen > self._server.limits.quiet and not unread_bytes(self._transport):
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()

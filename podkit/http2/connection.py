@@ -7,10 +7,10 @@ the client's reading allow, and bound what one connection may cost.
 
 import asyncio
 import base64
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
@@ -34,17 +34,26 @@ from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError
 
-from podkit.http1.head import MAX_HEAD
-from podkit.http1.writer import body_length, render_address
 from podkit.http2.head import Malformed, parse_fields, parse_trailers
 from podkit.http2.send_queue import LINGER, Outbox
 from podkit.http2.stream import Inbox, Stream
-from podkit.log import say
-from podkit.message import Dialogue, Head, HttpError, Request, Response, Upgrade, error
+from podkit.log import log_line
+from podkit.message import (
+    UNREADABLE,
+    Abort,
+    Client,
+    Delayed,
+    Dialogue,
+    Head,
+    HttpError,
+    Request,
+    Response,
+    Upgrade,
+    content_length,
+    error,
+)
 from podkit.routes import Route
-
-if TYPE_CHECKING:
-    from podkit.http1.connection import Server
+from podkit.server import Server
 
 IDLE_TIMEOUT: Final = 75.0  # seconds without a stream
 BODY_TIMEOUT: Final = 60.0  # seconds without a byte of a body, or without room for one of the answer's
@@ -64,6 +73,7 @@ _CONFIG: Final = H2Configuration(
     validate_outbound_headers=False,
     normalize_outbound_headers=False,
 )
+MAX_HEAD: Final = (1 << 20) + 4096
 _SETTINGS: Final = {
     SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
     SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
@@ -71,19 +81,19 @@ _SETTINGS: Final = {
 }
 _LACKS_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"PROPFIND", b"SEARCH"))
 _GOODBYE: Final = b"goodbye!"  # a ping's payload
-_REFUSED: Final = Head(b"-", b"/", b"", b"-", b"", (2, 0), {}, False, 0, (), b"")
+_REFUSED: Final = UNREADABLE._replace(version=(2, 0), close=False)
 _NOWHERE: Final = Route(lambda request: error(400, "Bad Request"))
 
 
 class Http2Connection(asyncio.Protocol):
     """A client's connection."""
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: Server, client: Client) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._remote_addr = ""
-        self._peer_subjects: tuple[str, ...] = ()
+        self._client = client
+        self._first: Request | None = None  # of an upgrade from HTTP/1.1
         self._h2 = H2Connection(_CONFIG)
         self._h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
         self._h2.decoder.max_header_list_size = MAX_HEAD
@@ -103,9 +113,7 @@ class Http2Connection(asyncio.Protocol):
         """A client connected, or HTTP/1.1 handed its connection over."""
         self._transport = cast(asyncio.Transport, transport)
         self._outbox.open(self._transport)
-        self._remote_addr = render_address(transport.get_extra_info("peername"))
-        self._peer_subjects = transport.get_extra_info("peer_subjects", ())
-        self._server.http2.add(self)
+        self._server.connections.add(self)
         if not self._streams:
             self._h2.initiate_connection()
         self._h2.increment_flow_control_window(WINDOW - self._h2.inbound_flow_control_window)
@@ -113,10 +121,13 @@ class Http2Connection(asyncio.Protocol):
         if self._server.draining:
             self.say_goodbye()
         self._outbox.flush()
+        if self._first is not None:
+            self._answer(1, self._streams[1], self._first)
+            self._outbox.pump()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it whatever was in progress."""
-        self._server.http2.discard(self)
+        self._server.connections.discard(self)
         self._transport = None
         self._outbox.lose()
         if self._timer is not None:
@@ -152,7 +163,7 @@ class Http2Connection(asyncio.Protocol):
                     self._outbox.write_goaway(self._h2.highest_inbound_stream_id, ErrorCodes.COMPRESSION_ERROR)
                 return self._end()
             except Exception as mistake:
-                say(f"error: HTTP/2 from {self._remote_addr}: {mistake!r}")
+                log_line(f"error: HTTP/2 from {self._client.remote_addr}: {mistake!r}")
                 self._h2.close_connection(ErrorCodes.INTERNAL_ERROR)
                 return self._end()
 
@@ -176,11 +187,12 @@ class Http2Connection(asyncio.Protocol):
             self._transport.resume_reading()
             self._outbox.resume()
 
-    def take_over(self, settings: bytes, request: Request) -> None:
-        """Begin with HTTP/1.1's request as stream 1 (RFC 7540, 3.2), to be answered by `answer_first`.
+    def upgrade_from_http1(self, request: Request) -> None:
+        """Begin with HTTP/1.1's request as stream 1 (RFC 7540, 3.2).
 
-        `settings` is the HTTP2-Settings header. Raises ValueError where it is malformed.
+        Raises ValueError where its HTTP2-Settings are malformed.
         """
+        settings = request.head.header(b"Http2-Settings")
         try:
             padded = settings + b"=" * (-len(settings) % 4)
             base64.b64decode(padded, altchars=b"-_", validate=True)
@@ -189,11 +201,7 @@ class Http2Connection(asyncio.Protocol):
             raise ValueError("malformed HTTP2-Settings") from problem
         route = self._server.find_route(request.head)
         self._streams[1] = Stream(request.head, route, True, self._loop.time())
-
-    def answer_first(self, request: Request) -> None:
-        """Answer the request that was taken over."""
-        self._answer(1, self._streams[1], request)
-        self._outbox.pump()
+        self._first = request
 
     # requests
 
@@ -213,9 +221,9 @@ class Http2Connection(asyncio.Protocol):
         route = calls(head) if calls is not None and is_call else self._server.find_route(head)
         stream = self._streams[stream_id] = Stream(head, route, ended, self._last_seen)
         if ended or not route.reads_body:
-            request = Request(head, self._remote_addr, peer_subjects=self._peer_subjects)
+            request = Request(head, self._client)
             self._answer(stream_id, stream, request)
-        elif head.length > self._server.max_body:
+        elif head.length > self._server.limits.max_body:
             self._refuse_body(stream_id, stream)
         elif waits:
             self._h2.send_headers(stream_id, ((b":status", b"100"),))
@@ -234,7 +242,7 @@ class Http2Connection(asyncio.Protocol):
         stream.blocks.append(data)
         stream.size += len(data)
         self._buffered += len(data)
-        if stream.size > self._server.max_body or self._buffered > 2 * self._server.max_body:
+        if stream.size > self._server.limits.max_body or self._buffered > 2 * self._server.limits.max_body:
             self._refuse_body(event.stream_id, stream)
 
     def _acknowledge(self, stream_id: int, size: int) -> None:
@@ -264,8 +272,7 @@ class Http2Connection(asyncio.Protocol):
             if head.length < 0 and not stream.size and head.method in _LACKS_BODY:
                 head = head._replace(length=0, trailer_names=())  # Go looks whether there is a body at all
             self._buffered -= stream.size
-            body, subjects = stream.take_body(), self._peer_subjects
-            request = Request(head, self._remote_addr, body, "", stream.trailers, subjects)
+            request = Request(head, self._client, body=stream.take_body(), trailers=stream.trailers)
             self._answer(event.stream_id, stream, request)
 
     def _on_reset(self, event: StreamReset) -> None:
@@ -315,15 +322,19 @@ class Http2Connection(asyncio.Protocol):
             if stream.ended:
                 stream.inbox.end()
             stream.task = asyncio.ensure_future(self._converse(stream_id, stream, stream.inbox, answer))
-        else:
+        elif isinstance(answer, Delayed):
             stream.task = asyncio.ensure_future(self._respond_later(stream_id, stream, answer))
+        else:
+            self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
 
-    async def _respond_later(self, stream_id: int, stream: Stream, answer: Awaitable[Response]) -> None:
+    async def _respond_later(self, stream_id: int, stream: Stream, answer: Delayed) -> None:
+        await asyncio.sleep(answer.seconds)
         try:
-            response = await answer
+            response = answer.respond()
         except Exception as mistake:
             response = self._own_mistake(stream, mistake)
         stream.task = None
+        assert not isinstance(response, Abort)
         self._respond(stream_id, stream, response)
         self._outbox.pump()
 
@@ -353,21 +364,23 @@ class Http2Connection(asyncio.Protocol):
         self._outbox.flush()
 
     def _own_mistake(self, stream: Stream, mistake: Exception) -> Response:
-        say(f"error: {stream.head.request_uri[:200]!r} of {self._remote_addr}: {mistake!r}")
+        log_line(f"error: {stream.head.request_uri[:200]!r} of {self._client.remote_addr}: {mistake!r}")
         return error(500, "Internal Server Error")
 
     def _refuse_body(self, stream_id: int, stream: Stream) -> None:
         self._buffered -= stream.size
         stream.take_body()
         stream.route = _NOWHERE  # the rest of it is not kept
-        self._respond(stream_id, stream, error(413, f"the body is larger than {self._server.max_body} bytes"))
+        self._respond(
+            stream_id, stream, error(413, f"the body is larger than {self._server.limits.max_body} bytes")
+        )
 
     def _respond(self, stream_id: int, stream: Stream, response: Response) -> None:
         head, body, trailers = stream.head, response.body, response.trailers
         length = len(body) if isinstance(body, bytes) else response.length or 0
         if head.method == b"HEAD" or response.status in (204, 304):
             length = 0
-        fields = self._render_fields(head, response, None if trailers else body_length(head, response))
+        fields = self._render_fields(head, response, None if trailers else content_length(head, response))
         try:
             self._h2.send_headers(stream_id, fields, end_stream=not length and not trailers)
         except ProtocolError:  # the stream was reset in the same breath
@@ -375,6 +388,7 @@ class Http2Connection(asyncio.Protocol):
         self._log(stream, response)
         stream.trailers_to_send = trailers
         if length:
+            assert not isinstance(body, AsyncIterator)
             self._outbox.put(stream_id, stream, (body,) if isinstance(body, bytes) else body, length)
         else:
             self._outbox.complete(stream_id, stream)
@@ -389,7 +403,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _log(self, stream: Stream, response: Response) -> None:
         if self._server.access_log is not None:
-            request = Request(stream.head, self._remote_addr)
+            request = Request(stream.head, self._client)
             self._server.access_log.write(request, response, stream.start, self._loop.time())
 
     def _finish(self, stream_id: int, stream: Stream) -> None:
@@ -437,7 +451,10 @@ class Http2Connection(asyncio.Protocol):
         self._h2.ping(_GOODBYE)  # its answer tells that the client knows
         self._outbox.flush()
 
-    def close_if_quiet(self) -> None:
+    def check(self, now: float) -> None:
+        """It has a timer of its own."""
+
+    def close_if_quiet(self, now: float) -> None:
         """Close if nothing is under way and no request has just been sent."""
         if not self._streams and self._loop.time() - self._last_seen > QUIET:
             self._decide_last()

@@ -6,12 +6,12 @@ from typing import Final
 
 from podkit.go.header import NOT_TRAILERS, canonical, tokens, trailer_names
 from podkit.go.url import parse_target
-from podkit.http1.head import MAX_LINES
 from podkit.message import Head, Headers, HttpError
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _UPPER: Final = re.compile(rb"[A-Z]")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
+MAX_LINES: Final = 10_000
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 _OF_HTTP1: Final = (b"Connection", b"Keep-Alive", b"Proxy-Connection", b"Transfer-Encoding", b"Upgrade")
 

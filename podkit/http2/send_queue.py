@@ -9,6 +9,7 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
 
 from podkit.http2.stream import Stream
+from podkit.message import Block
 
 LINGER: Final = 1.0  # seconds to read on after the end, so that the client gets to see it
 TURN: Final = 1 << 18  # bytes to send before others get their turn
@@ -42,7 +43,7 @@ class Outbox:
     def __contains__(self, stream_id: int) -> bool:
         return stream_id in self._sending
 
-    def put(self, stream_id: int, stream: Stream, blocks: Iterable[bytes | memoryview], length: int) -> None:
+    def put(self, stream_id: int, stream: Stream, blocks: Iterable[Block], length: int) -> None:
         """Have `length` bytes sent on a stream, from the next `pump` on."""
         stream.send(blocks, length)
         self._sending[stream_id] = stream

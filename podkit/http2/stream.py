@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-from podkit.message import Fields, Head, Headers
+from podkit.message import Block, Fields, Head, Headers
 from podkit.routes import Route
 
 
@@ -27,13 +27,13 @@ class Stream:
         self.inbox: Inbox | None = None  # takes the body where a dialogue is held
         # the answer
         self.task: asyncio.Task[None] | None = None  # makes what does not come at once
-        self.source: Iterator[bytes | memoryview] = iter(())
+        self.source: Iterator[Block] = iter(())
         self.rest = memoryview(b"")  # of the block that is being sent
         self.left = 0  # bytes to send
         self.sent: asyncio.Future[None] | None = None  # done when they are sent, if more may come
         self.trailers_to_send: Fields = ()
 
-    def send(self, blocks: Iterable[bytes | memoryview], length: int) -> None:
+    def send(self, blocks: Iterable[Block], length: int) -> None:
         """Have `length` bytes sent as the windows allow."""
         self.source, self.left = iter(blocks), length
 

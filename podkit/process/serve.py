@@ -13,11 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from podkit.errors import ListenError
-from podkit.http1.connection import Server
-from podkit.http1.writer import render_address
-from podkit.log import say
+from podkit.log import log_line
+from podkit.message import render_address
+from podkit.opening import Opening
 from podkit.pod.pod import Pod
 from podkit.process.workers import SIGNALS, supervise
+from podkit.server import Server
 from podkit.tls.secure import secure
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def run(service: Service, port: int, workers: int) -> int:
         _run(service, listeners[0], None)
         return 0
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until each process is ready for them
-    say(f"{_listening(service, listeners[0])} with {workers} workers")
+    log_line(f"{_listening(service, listeners[0])} with {workers} workers")
     return supervise(service.program, listeners, partial(_run, service))
 
 
@@ -112,7 +113,7 @@ async def _serve(service: Service, listener: socket.socket, lifeline: int | None
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     grace_period = service.grace_period
-    tell: Callable[[str], None] = say if lifeline is None else _keep_quiet
+    tell: Callable[[str], None] = log_line if lifeline is None else _keep_quiet
 
     def on_signal(number: signal.Signals) -> None:
         if stopping.is_set():
@@ -130,8 +131,10 @@ async def _serve(service: Service, listener: socket.socket, lifeline: int | None
         loop.add_reader(lifeline, stopping.set)
     with service.pod.watching(loop):
         server = service.build_server()
-        secured = secure(service.certificates, server) if service.certificates else None
-        acceptor = await loop.create_server(secured or server, sock=listener, backlog=_BACKLOG)
+        server.start()
+        build = partial(Opening, server)
+        secured = secure(service.certificates, build) if service.certificates else None
+        acceptor = await loop.create_server(secured or build, sock=listener, backlog=_BACKLOG)
         tell(_listening(service, listener))
         await stopping.wait()
         await asyncio.sleep(0)  # connections that the kernel has accepted already

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from podkit.log import say
+from podkit.log import log_line
 
 SIGNALS: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGCHLD))
 _SHORT_LIFE: Final = 1.0  # seconds; a worker that died sooner is not replaced sooner
@@ -74,19 +74,19 @@ def supervise(program: str, listeners: Sequence[socket.socket], work: Work) -> i
             for pid in workers:
                 os.kill(pid, number)
             if stopping:
-                say(f"{program}: {signal.Signals(number).name} again, leaving at once")
+                log_line(f"{program}: {signal.Signals(number).name} again, leaving at once")
                 return 128 + number
-            say(f"{program}: {signal.Signals(number).name}, finishing requests")
+            log_line(f"{program}: {signal.Signals(number).name}, finishing requests")
             stopping = True
         for pid, status in _reap():
             found = workers.pop(pid, None)
             if found is None or stopping:
                 continue
             listener, born = found
-            say(f"{program}: worker {pid} {_describe(status)}, starting another")
+            log_line(f"{program}: worker {pid} {_describe(status)}, starting another")
             time.sleep(max(0.0, _SHORT_LIFE - (time.monotonic() - born)))
             workers[start(listener)] = (listener, time.monotonic())
-    say(f"{program}: stopped")
+    log_line(f"{program}: stopped")
     return 0
 
 
@@ -109,7 +109,7 @@ def _start(
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
     except BaseException as mistake:
-        say(f"error: worker {os.getpid()}: {mistake!r}")
+        log_line(f"error: worker {os.getpid()}: {mistake!r}")
     os._exit(status)
 
 

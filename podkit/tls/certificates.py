@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
 from podkit.errors import TlsError
-from podkit.log import say
+from podkit.log import log_line
 from podkit.tls.pem import check_time, read_chain, read_key
 
 _PROTOCOLS: Final = (b"h2", b"http/1.1")  # to offer by ALPN, the best first
@@ -47,9 +47,9 @@ class Certificates:
                 self._seen = seen
                 try:
                     self._context = self._build()
-                    say(f"tls: {self._cert} has changed, and serves new connections")
+                    log_line(f"tls: {self._cert} has changed, and serves new connections")
                 except TlsError as problem:
-                    say(f"tls: the old certificate stays in use: {problem}")
+                    log_line(f"tls: the old certificate stays in use: {problem}")
         return self._context
 
     def _look(self) -> list[tuple[int, ...]]:

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from OpenSSL import SSL, crypto
 
+from podkit.message import Tls
 from podkit.tls.certificates import Certificates
 from podkit.tls.subject import read_subject, render_subject
 
@@ -129,7 +130,8 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._flush()
         self._timer.cancel()
         self._listener.handshakes.discard(self)
-        self._info = {"peer_subjects": subjects, "alpn_protocol": self._tls.get_alpn_proto_negotiated()}
+        alpn = self._tls.get_alpn_proto_negotiated().decode()
+        self._info = {"tls": Tls("", "", alpn, "", subjects, ())}
         self._above = self._listener.build_protocol()
         self._above.connection_made(self)
 

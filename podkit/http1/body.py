@@ -1,0 +1,149 @@
+"""Request bodies of HTTP/1.1, by length or in chunks, read by Go's rules and refused in Go's words."""
+
+import re
+from typing import Final, Protocol
+
+from podkit.http1.head import parse_headers
+from podkit.limits import Limits
+from podkit.message import NO_HEADERS, Headers, HttpError
+
+_LINE: Final = re.compile(rb"[^\n]*\n")
+_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_MAX_EXCESS: Final = 16 * 1024  # bytes of chunk lines beyond what sizes of chunks need
+_MAX_TRAILER: Final = 4096  # bytes; what Go's reader holds
+CUT_OFF: Final = "unexpected EOF"
+
+
+class Body(Protocol):
+    """A body on its way. `data` is what came of it, unless it is skipped; `size` counts in any case."""
+
+    data: bytearray
+    size: int  # bytes of the body so far
+    complete: bool  # nothing of it is left to come
+    error: str  # why it can't go on, in Go's words
+    trailers: Headers
+
+    def feed(self, data: bytes | bytearray, position: int, room: int) -> int:
+        """Take what belongs to the body, at most about `room` bytes; where the rest of `data` starts.
+
+        It may leave bytes that make no sense before more arrive.
+        """
+
+    def end(self) -> None:
+        """The client sends no more."""
+
+
+class LengthBody:
+    """A body of a length that was announced."""
+
+    trailers: Headers = NO_HEADERS
+
+    def __init__(self, length: int, keep: bool) -> None:
+        self.data = bytearray()
+        self.size = 0
+        self.complete = False
+        self.error = ""
+        self._length = length
+        self._keep = keep
+
+    def feed(self, data: bytes | bytearray, position: int, room: int) -> int:
+        """As `Body` says; a piece costs the same whatever its size, so all of it is taken."""
+        end = min(len(data), position + self._length - self.size)
+        if self._keep:
+            self.data += memoryview(data)[position:end]
+        self.size += end - position
+        self.complete = self.size == self._length
+        return end
+
+    def end(self) -> None:
+        """The client sends no more."""
+        self.error = CUT_OFF
+
+
+class ChunkedBody:
+    """A body in chunks, with trailers behind it."""
+
+    def __init__(self, limits: Limits, keep: bool) -> None:
+        self.data = bytearray()
+        self.size = 0
+        self.complete = False
+        self.error = ""
+        self.trailers = NO_HEADERS
+        self._limits = limits
+        self._keep = keep
+        self._missing = 0  # bytes of the chunk that is under way
+        self._ends_chunk = False  # a line end is due
+        self._in_trailers = False
+        self._excess = 0
+
+    def feed(self, data: bytes | bytearray, position: int, room: int) -> int:
+        """As `Body` says."""
+        stop = position + room
+        while not self._in_trailers and not self.error and position < stop:
+            if self._missing:
+                end = min(len(data), position + self._missing)
+                if end == position:
+                    return position
+                if self._keep:
+                    self.data += memoryview(data)[position:end]
+                self.size += end - position
+                self._missing -= end - position
+                position, self._ends_chunk = end, not self._missing
+            elif self._ends_chunk:
+                if len(data) - position < 2:
+                    return position
+                if data[position : position + 2] != b"\r\n":
+                    self.error = "malformed chunked encoding"
+                position, self._ends_chunk = position + 2, False
+            else:
+                line = _LINE.match(data, position, position + self._limits.max_chunk_line)
+                if line is None:
+                    if len(data) - position >= self._limits.max_chunk_line:
+                        self.error = "header line too long"
+                    return position
+                self._begin_chunk(line[0])
+                position = line.end()
+        return self._read_trailers(data, position) if self._in_trailers else position
+
+    def _begin_chunk(self, line: bytes | bytearray) -> None:
+        if line.find(b"\r") != len(line) - 2:
+            self.error = "invalid CR in chunked line" if b"\r" in line else "chunked line ends with bare LF"
+            return
+        text = line.rstrip(b" \t\r\n").partition(b";")[0]
+        if not _SIZE.fullmatch(text):
+            self.error = "invalid byte in chunk length" if text else "empty hex number for chunk length"
+            if len(text) > 16 and _SIZE.match(text, 0, 16):
+                self.error = "http chunk length too large"
+            return
+        self._missing = int(text, 16)
+        self._in_trailers = not self._missing
+        self._excess = max(0, self._excess + len(line) - 16 - 2 * self._missing)
+        if self._excess > _MAX_EXCESS:
+            self.error = "chunked encoding contains too much non-data"
+
+    def _read_trailers(self, data: bytes | bytearray, position: int) -> int:
+        if data[position : position + 2] == b"\r\n":
+            self.complete = True
+            return position + 2
+        end = data.find(b"\r\n\r\n", position, position + _MAX_TRAILER)
+        if end < 0:
+            if len(data) - position >= _MAX_TRAILER:
+                self.error = "http: suspiciously long trailer after chunked body"
+            return position
+        block = bytes(data[position : end + 2]).replace(b"\r\n", b"\n")
+        lines = block.split(b"\n\n")[0].removeprefix(b"\n")
+        try:
+            self.trailers = parse_headers(lines.rstrip(b"\n").split(b"\n")) if lines else NO_HEADERS
+        except HttpError as problem:
+            self.error = problem.reason
+        self.complete = not self.error
+        return end + 4
+
+    def end(self) -> None:
+        """The client sends no more."""
+        self.error = "http: unexpected EOF reading trailer" if self._in_trailers else CUT_OFF
+
+
+def body_of(length: int, limits: Limits, keep: bool) -> Body:
+    """The reader for a body of `length` bytes, -1 for chunks; its bytes are kept only where `keep` says so."""
+    return ChunkedBody(limits, keep) if length < 0 else LengthBody(length, keep)

@@ -1,0 +1,41 @@
+"""What the kernel knows of a connection: bytes that wait on either side, and whether the client has hung up."""
+
+import asyncio
+import fcntl
+import select
+import struct
+import termios
+
+_TIOCOUTQ = getattr(termios, "TIOCOUTQ", None)
+_POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
+
+
+def _count(transport: asyncio.Transport, request: int | None) -> int:
+    handle = transport.get_extra_info("socket")
+    if handle is None or request is None:
+        return 0
+    try:
+        count: int = struct.unpack("i", fcntl.ioctl(handle.fileno(), request, bytes(4)))[0]
+    except OSError:
+        return 0
+    return count
+
+
+def unread_bytes(transport: asyncio.Transport) -> int:
+    """Bytes that have arrived and that nobody has read."""
+    return _count(transport, termios.FIONREAD)
+
+
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """Bytes that were written and that the client's kernel has not taken."""
+    return transport.get_write_buffer_size() + _count(transport, _TIOCOUTQ)
+
+
+def has_hung_up(transport: asyncio.Transport) -> bool:
+    """Whether the client has sent its end, also where unread bytes stand before it."""
+    handle = transport.get_extra_info("socket")
+    if handle is None:
+        return False
+    poll = select.poll()
+    poll.register(handle.fileno(), _POLLRDHUP)
+    return bool(poll.poll(0))

@@ -1,0 +1,162 @@
+"""From a connection's bytes to its requests, however they are cut into segments."""
+
+import time
+
+from podkit.answer import max_body, too_large
+from podkit.go.header import has_token
+from podkit.http1.body import Body, body_of
+from podkit.http1.head import parse_head, parse_request_line
+from podkit.http1.writer import CONTINUE
+from podkit.message import UNREADABLE, Client, Head, HttpError, Request
+from podkit.routes import Route
+from podkit.server import Server
+
+_REMEMBERED = 4096  # bytes of a head that is kept, in case it comes again
+_STRAY_LINE_ENDS = 4  # bytes of them that Go passes over behind a POST, for the sake of old clients
+
+
+class RequestReader:
+    """Reads one request after the other, by the rules of Go's server.
+
+    The bytes stay with the caller, who asks with `next` as long as there are some; `position` then says where
+    those start that were not used.
+    """
+
+    __slots__ = (
+        "_body", "_client", "_head", "_last_block", "_last_head", "_raw", "_searched", "_server",
+        "_skippable", "_started", "began", "interim", "last", "position", "route",
+    )  # fmt: skip
+
+    route: Route  # of the last request
+    _body: Body
+
+    def __init__(self, server: Server, client: Client) -> None:
+        self._server = server
+        self._client = client
+        self._started = False  # the request line of an unfinished head was seen, and is one
+        self._searched = 0  # bytes behind the position that are known to hold no end of a head
+        self._skippable = 0  # bytes of line ends
+        self._last_block = b""
+        self._last_head = UNREADABLE  # what that was read as
+        self._head: Head | None = None  # of the request whose body is on its way
+        self._raw = bytearray()
+        self.began = 0.0  # when an unfinished head did (monotonic); 0 where there is none
+        self.position = 0
+        self.interim = b""  # what the client wants to see before it sends on
+        self.last = False  # nothing can be read behind this request
+
+    @property
+    def head(self) -> Head | None:
+        """The head of the request whose body is on its way."""
+        return self._head
+
+    @property
+    def size(self) -> int:
+        """The bytes that are kept of that request."""
+        return 0 if self._head is None else len(self._body.data) + len(self._raw)
+
+    def next(self, data: bytes | bytearray, position: int) -> Request | None:
+        """The next request if all of it is there. Raises HttpError where the connection ends with a refusal."""
+        self.position = position
+        if self._head is not None:
+            return self._read_body(self._head, data)
+        if self._skippable:
+            self._skip_line_ends(data)
+        head = self._read_head(data)
+        if head is None:
+            return None
+        self._skippable = _STRAY_LINE_ENDS if head.method == b"POST" else 0
+        client, server = self._client, self._server
+        client.requests += 1
+        self.route = server.find_route(head)
+        if head.length or b"Expect" in head.headers or self.route.keeps_raw:
+            return self._begin_body(head, data, position)
+        return Request(head, client, client.requests)
+
+    def _skip_line_ends(self, data: bytes | bytearray) -> None:
+        while self._skippable and data[self.position : self.position + 1] in (b"\r", b"\n"):
+            self.position += 1
+            self._skippable -= 1
+
+    def _read_head(self, data: bytes | bytearray) -> Head | None:
+        start, limits = self.position, self._server.limits
+        searched = start + self._searched
+        end = data.find(b"\n\r\n", searched)
+        bare = data.find(b"\n\n", searched, len(data) if end < 0 else end + 1)
+        end, stop = (bare, bare + 2) if bare >= 0 else (end, end + 3)
+        if (stop if end >= 0 else len(data)) - start > limits.max_head:
+            raise HttpError(431, "request head too large")
+        if end < 0:
+            self._watch_head(data)
+            return None
+        block = bytes(data[start:end])
+        self.position, self._searched, self._started, self.began = stop, 0, False, 0.0
+        if block == self._last_block:  # load, probes and pollers repeat themselves
+            return self._last_head
+        head = parse_head(block)
+        if end - start <= _REMEMBERED:
+            self._last_block, self._last_head = block, head
+        return head
+
+    def _watch_head(self, data: bytes | bytearray) -> None:
+        """Note how far an unfinished head was looked at, and refuse garbage before its second line."""
+        self.began = self.began or time.monotonic()
+        if not self._started:
+            end = data.find(b"\n", self.position + self._searched)
+            if end >= 0:
+                parse_request_line(bytes(data[self.position : end]).removesuffix(b"\r"))
+                self._started = True
+        self._searched = max(0, len(data) - self.position - 2)
+
+    def _begin_body(self, head: Head, data: bytes | bytearray, start: int) -> Request | None:
+        limits, reads = self._server.limits, self.route.reads_body
+        limit = max_body(limits, self.route)
+        expectation = head.header(b"Expect")
+        waits = has_token(expectation, b"100-continue") and head.version >= (1, 1) and head.length != 0
+        if expectation and not has_token(expectation, b"100-continue"):
+            raise HttpError(417, "unknown expectation")
+        if self.route.keeps_raw:
+            self._raw += memoryview(data)[start : self.position]
+        if reads and head.length > limit:
+            raise too_large(limit)
+        if not reads and (waits or head.length >= limits.max_skipped_body):
+            self.last = True
+            return self._request(head)
+        if waits and self.position < len(data):
+            self.last = True  # the original never reads such a body, and says so
+            return self._request(head, "http: invalid Read on closed Body")
+        if waits:
+            self.interim = CONTINUE
+        if not head.length:
+            return self._request(head)
+        self._head, self._body = head, body_of(head.length, limits, reads)
+        return self._read_body(head, data)
+
+    def _read_body(self, head: Head, data: bytes | bytearray) -> Request | None:
+        limits, body, start = self._server.limits, self._body, self.position
+        reads = self.route.reads_body
+        self.position = body.feed(data, start, limits.turn_input)
+        if self.route.keeps_raw:
+            self._raw += memoryview(data)[start : self.position]
+        if reads and body.size > max_body(limits, self.route):
+            raise too_large(max_body(limits, self.route))
+        self.last = bool(body.error) or (not reads and body.size >= limits.max_skipped_body)
+        return self._finish_body(head) if body.complete or self.last else None
+
+    def cut_off(self) -> Request | None:
+        """The request whose body the client has ended before it was complete."""
+        head, self.last = self._head, True
+        if head is None:
+            return None
+        self._body.end()
+        return self._finish_body(head)
+
+    def _finish_body(self, head: Head) -> Request:
+        body, self._head = self._body, None
+        if not self.route.reads_body:
+            return self._request(head)
+        return self._request(head)._replace(body=body.data, body_error=body.error, trailers=body.trailers)
+
+    def _request(self, head: Head, body_error: str = "") -> Request:
+        raw, self._raw = self._raw, bytearray()
+        return Request(head, self._client, self._client.requests, b"", body_error, raw=raw)

@@ -1,0 +1,104 @@
+"""A connection's first bytes: which protocol does it speak?"""
+
+import asyncio
+from typing import Final, cast
+
+from podkit.http1.connection import Http1Connection
+from podkit.message import Client, Request
+from podkit.server import Server
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+class Opening(asyncio.Protocol):
+    """Chooses by ALPN or by the first bytes, and hands the transport on."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._seen = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._client = self._server.new_client(transport)
+        tls = self._client.tls
+        if tls is not None and tls.alpn == "h2":
+            self._become_http2(b"")
+        else:
+            self._server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client left before it said anything that tells."""
+        self._server.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The first bytes."""
+        seen = self._seen + data
+        if not PREFACE.startswith(seen[: len(PREFACE)]):
+            self._become_http1(seen)
+        elif len(seen) >= len(PREFACE):
+            self._server.connections.discard(self)
+            self._become_http2(seen)
+        else:
+            self._seen = seen
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it sent may be HTTP/1.1's."""
+        if not self._seen:
+            return False
+        return self._become_http1(self._seen).eof_received()
+
+    def _become_http1(self, data: bytes) -> Http1Connection:
+        connection = Http1Connection(self._server, self._client, _upgrade_to_http2)
+        self._server.connections.discard(self)
+        self._transport.set_protocol(connection)
+        connection.connection_made(self._transport)
+        connection.data_received(data)
+        return connection
+
+    def _become_http2(self, data: bytes) -> None:
+        from podkit.http2.connection import Http2Connection  # takes time to load: not before somebody speaks it
+
+        connection = Http2Connection(self._server, self._client)
+        self._transport.set_protocol(connection)
+        connection.connection_made(self._transport)
+        if data:
+            connection.data_received(data)
+
+    def check(self, now: float) -> None:
+        """Let a silent client go as an idle one, and one that stops within its preface as a slow one."""
+        age = now - self._client.opened
+        if self._seen and age > self._server.limits.head_timeout:
+            self._become_http1(self._seen).time_out_head()
+        elif age > self._server.limits.idle_timeout:
+            self._transport.close()
+
+    def say_goodbye(self) -> None:
+        """Nothing has been asked yet."""
+
+    def close_if_quiet(self, now: float) -> None:
+        """Close, unless the client has only just come."""
+        if now - self._client.opened > self._server.limits.quiet:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+
+def _upgrade_to_http2(
+    server: Server, client: Client, transport: asyncio.Transport, request: Request, rest: bytes
+) -> None:
+    """Go on in HTTP/2 with a request of HTTP/1.1 as stream 1; `rest` came behind it.
+
+    Raises ValueError where the request's HTTP2-Settings are malformed.
+    """
+    from podkit.http2.connection import Http2Connection
+
+    connection = Http2Connection(server, client)
+    connection.upgrade_from_http1(request)
+    transport.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    transport.set_protocol(connection)
+    connection.connection_made(transport)
+    if rest:
+        connection.data_received(rest)
