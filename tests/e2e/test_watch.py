@@ -113,11 +113,16 @@ def test_traefik_with_a_sticky_cookie(pods: list[Server]) -> None:
 
 
 def test_traefik_without_tls_speaks_http2_too(pods: list[Server]) -> None:
-    """With prior knowledge; gRPC goes through where the pods are asked by HTTP/2."""
+    """With prior knowledge; gRPC goes through where the pods are asked by HTTP/2, else it is missing."""
     with traefik([each.port for each in pods], scheme="h2c") as proxy:
         watched = run_watch("-n", "10", "--all", proxy.url)
     assert watched.status == 0
     assert [watched.counts(way) for way in ("keep-alive", "HTTP/2", "gRPC")] == [[5, 5, 1]] * 3
+    with traefik([each.port for each in pods]) as proxy:
+        watched = run_watch("-n", "10", "--all", proxy.url)
+    assert watched.status == 0
+    assert watched.counts("HTTP/2") == [5, 5, 1]
+    assert watched.out.splitlines()[4].endswith("not spoken here")
 
 
 @pytest.mark.slow

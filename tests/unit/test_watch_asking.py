@@ -113,6 +113,21 @@ async def test_a_connection_that_ends_early_is_a_request_lost() -> None:
     assert watched.status == 1
 
 
+async def test_new_connections_are_new_whatever_the_server_likes() -> None:
+    """One that would keep each of them gets a request on each all the same."""
+    connections = 0
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nHostname: a\n")
+
+    async with raw(keep) as url:
+        watched = await watch("-n", "5", url)
+    assert watched.counts("new connections") == [5, connections] == [5, 5]
+
+
 async def test_a_kept_connection_that_the_server_closed_costs_no_request() -> None:
     """As with any client: it was closed while idle, so the request goes on a new one."""
     seen = 0

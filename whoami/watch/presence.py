@@ -51,7 +51,8 @@ class Presence:
         """Pods that have left since the last call, and when they answered last."""
         gone = {}
         for pod, seen in self._pods.items():
-            share = seen.answers / (seen.last - seen.first + 2 * len(self._pods))
+            # of the requests since its first answer, and of some more, lest one answer make a large share
+            share = seen.answers / (seen.last - seen.first + _FAMILIAR * len(self._pods))
             missed = share * (self._requests - seen.last)
             if not seen.left and now - seen.at >= _SILENT and missed >= _EXPECTED:
                 seen.left = True
