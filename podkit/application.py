@@ -71,10 +71,10 @@ class Handler:
             route = server.find_route(routed)
             if route.reads_body:
                 request = request._replace(body=await self._read_body(incoming, head, route, share))
-            answer: Answer = call(server, request, route)
+            answer: Answer = call(request, route)
             if isinstance(answer, Delayed):
                 await asyncio.sleep(answer.seconds)
-                answer = respond(server, request, answer)
+                answer = respond(request, answer)
             if isinstance(answer, Upgrade):
                 log_answer(server, request, Response(101), start)
                 return await _converse(incoming, answer)
@@ -165,7 +165,7 @@ async def _send_body(
     except ConnectionError:
         raise
     except Exception as mistake:
-        own_mistake(request.head, request.remote_addr, mistake)
+        own_mistake(request, mistake)
         raise ConnectionAbortedError from None
 
 
