@@ -124,7 +124,7 @@ def _without_prefix(incoming: web.Request, path: bytes) -> bytes:
     """The path below the place where the application is mounted."""
     resource = incoming.match_info.route.resource
     prefix = resource.canonical.removesuffix("/{tail}").encode() if resource is not None else b""
-    return path.removeprefix(prefix) or b"/"
+    return path.removeprefix(prefix) or b"/" if prefix else path
 
 
 def _read_tls(transport: asyncio.BaseTransport) -> Tls | None:

@@ -95,7 +95,7 @@ class RequestReader:
             self._searched, self._started, self.began = 0, False, 0.0
         if block == self._last_block:  # load, probes and pollers repeat themselves
             return self._last_head
-        head = parse_head(block)
+        head = parse_head(block, limits.max_header_lines)
         if end - start <= _REMEMBERED:
             self._last_block, self._last_head = block, head
         return head
@@ -116,7 +116,7 @@ class RequestReader:
         expectation = head.header(b"Expect")
         waits = has_token(expectation, b"100-continue") and head.version >= (1, 1) and head.length != 0
         if expectation and not has_token(expectation, b"100-continue"):
-            raise HttpError(417, "unknown expectation")
+            raise HttpError(417, "")
         if self.route.keeps_raw:
             self._raw += memoryview(data)[start : self.position]
         if reads and head.length > limit:
