@@ -1,22 +1,21 @@
 """A stand-in for the Kubernetes API server, so that a real kubectl can run the guide without a cluster.
 
 It answers as the API does (https://kubernetes.io/docs/reference/using-api/api-concepts/) for the kinds below.
-It does not check fields, does not read protobuf, and refuses what needs a container with NO_CONTAINERS.
+It does not check fields, does not read protobuf, and refuses what needs a container (see Cluster.why_not).
 """
 
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from tests.labs.cluster import Cluster, Object, Place
-
-NO_CONTAINERS = "no container runs here"
 
 # by API version: resource, kind, short name; without a namespace those in CLUSTER_WIDE
 KINDS = {
@@ -27,12 +26,23 @@ KINDS = {
     "discovery.k8s.io/v1": "endpointslices EndpointSlice -",
     "gateway.networking.k8s.io/v1": "gatewayclasses GatewayClass gc, gateways Gateway gtw, "
     "httproutes HTTPRoute -",
+    "traefik.io/v1alpha1": "middlewares Middleware -",
+    "autoscaling/v2": "horizontalpodautoscalers HorizontalPodAutoscaler hpa",
+    "policy/v1": "poddisruptionbudgets PodDisruptionBudget pdb",
+    "apiregistration.k8s.io/v1": "apiservices APIService -",
     "authorization.k8s.io/v1": "selfsubjectaccessreviews SelfSubjectAccessReview -",
 }
-CLUSTER_WIDE = {"namespaces", "nodes", "ingressclasses", "gatewayclasses", "selfsubjectaccessreviews"}
+CLUSTER_WIDE = {
+    "namespaces",
+    "nodes",
+    "ingressclasses",
+    "gatewayclasses",
+    "apiservices",
+    "selfsubjectaccessreviews",
+}
 IN_ALL = {"pods", "services", "deployments", "replicasets"}  # kubectl get all
 _PATH = re.compile(
-    r"/apis?/(?P<version>v1|[a-z0-9.]+/v1)(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
+    r"/apis?/(?P<version>v1|[a-z0-9.]+/v[0-9a-z]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
     r"/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[a-z]+))?"
 )
 
@@ -51,7 +61,7 @@ def _resources(version: str) -> Object:
 
 
 def _discovery() -> dict[str, Object]:
-    versions = [{"groupVersion": name, "version": "v1"} for name in KINDS if name != "v1"]
+    versions = [{"groupVersion": name, "version": name.split("/")[1]} for name in KINDS if name != "v1"]
     groups = [
         {"name": version["groupVersion"].split("/")[0], "versions": [version], "preferredVersion": version}
         for version in versions
@@ -73,10 +83,37 @@ def _status(code: int, message: str = "") -> tuple[int, Object]:
     return code, {"kind": "Status", "apiVersion": "v1", "code": code} | outcome
 
 
-def _merged(old: Any, new: Any) -> Any:
+def _merged(old: Any, new: Any, by_name: bool) -> Any:
+    """A merge patch; a strategic one also merges lists, by the names of what is in them."""
+    if (
+        by_name
+        and isinstance(old, list)
+        and isinstance(new, list)
+        and all("name" in one for one in [*old, *new])
+    ):
+        found = {one["name"]: one for one in old}
+        changed = {one["name"]: _merged(found.get(one["name"]), one, by_name) for one in new}
+        return list((found | changed).values())
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
-    return old | {key: _merged(old.get(key), value) for key, value in new.items() if value is not None}
+    result = {key: value for key, value in old.items() if new.get(key, value) is not None}
+    plain = {key: value for key, value in new.items() if value is not None and key[0] != "$"}
+    return result | {key: _merged(old.get(key), value, by_name) for key, value in plain.items()}
+
+
+def _patched(old: Object, operations: list[Object]) -> Object:
+    """A JSON patch (RFC 6902) of replacements and removals."""
+    for operation in operations:
+        node: Any = old
+        *path, last = (int(step) if step.isdigit() else step for step in operation["path"].split("/")[1:])
+        for step in path:
+            node = node[step]
+        if operation["op"] == "remove":
+            del node[last]
+        else:
+            assert operation["op"] == "replace", operation
+            node[last] = operation["value"]
+    return old
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,9 +128,15 @@ class _Handler(BaseHTTPRequestHandler):
             code, answer = 200, DISCOVERY[url.path]
         elif match and match["version"] in KINDS:
             place = (match["version"], match["resource"], match["namespace"] or "")
-            given = json.loads(body) if body.startswith(b"{") else {}
+            given = json.loads(body) if body.startswith((b"{", b"[")) else {}
             query = dict(parse_qsl(url.query))
-            if match["name"]:
+            if query.get("watch") in ("1", "true"):
+                self._watch(place, query)
+                return
+            if match["sub"] in ("exec", "portforward", "log"):
+                command = parse_qs(url.query).get("command", [])
+                code, answer = _status(400, self.cluster.why_not(place[2], match["name"], command))
+            elif match["name"]:
                 code, answer = self._one(place, match["name"], match["sub"] or "", "dryRun" in query, given)
             else:
                 code, answer = self._all(place, query, given)
@@ -108,16 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _all(self, place: Place, query: dict[str, str], given: Object) -> tuple[int, Object]:
         version, resource, namespace = place
-        if "watch" in query:
-            return _status(400, "nothing is watched here")
         kind = re.search(rf"\b{resource} (\w+)", KINDS[version])
         assert kind, resource
         if resource == "selfsubjectaccessreviews":
             return 201, {"kind": kind[1], "apiVersion": version, "status": {"allowed": True}}
         if self.command == "GET":
-            labels = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
-            name = query.get("fieldSelector", "").removeprefix("metadata.name=")
-            items = [one for one in self.cluster.find(place, labels) if name in ("", one["metadata"]["name"])]
+            items = self._find(place, query)
             return 200, {"kind": f"{kind[1]}List", "apiVersion": version, "metadata": {}, "items": items}
         if namespace not in ("", "default") and not self.cluster.get(("v1", "namespaces", ""), namespace):
             return _status(404, f'namespaces "{namespace}" not found')
@@ -125,22 +164,48 @@ class _Handler(BaseHTTPRequestHandler):
             return _status(409, f'{resource} "{given["metadata"]["name"]}" already exists')
         return 201, given if "dryRun" in query else self.cluster.put(place, given)
 
+    def _find(self, place: Place, query: dict[str, str]) -> list[Object]:
+        pairs = [pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair]
+        labels = {key: value for key, value in pairs if key[-1] != "!"}  # Traefik asks for owner!=helm
+        name = query.get("fieldSelector", "").removeprefix("metadata.name=")
+        return [one for one in self.cluster.find(place, labels) if name in ("", one["metadata"]["name"])]
+
+    def _watch(self, place: Place, query: dict[str, str]) -> None:
+        """Who watches, waits: so what was under way is done now; and then nothing happens any more."""
+        self.cluster.settle()
+        meta = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
+        kind = re.search(rf"\b{place[1]} (\w+)", KINDS[place[0]])
+        assert kind
+        events = [{"type": "ADDED", "object": one} for one in self._find(place, query)]
+        events.append(
+            {"type": "BOOKMARK", "object": {"kind": kind[1], "apiVersion": place[0], "metadata": meta}}
+        )
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for event in events:
+            self.wfile.write(json.dumps(event).encode() + b"\n")
+        self.connection.recv(1)  # until the client leaves
+
     def _one(self, place: Place, name: str, sub: str, dry: bool, given: Object) -> tuple[int, Object]:
         found = self.cluster.get(place, name)
         if not found:
             return _status(404, f'{place[1]} "{name}" not found')
-        if sub in ("exec", "portforward", "log"):
-            return _status(400, NO_CONTAINERS)
         if sub == "scale":
             if given:
-                self.cluster.put(place, _merged(found, {"spec": {"replicas": given["spec"]["replicas"]}}))
+                self.cluster.put(place, _merged(found, {"spec": given["spec"]}, True))
             scale = {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": found["metadata"]}
             return 200, scale | {"spec": {"replicas": found["spec"]["replicas"]}}
         if self.command == "DELETE":
             self.cluster.delete(place, name)
             return _status(200)
         if self.command == "PATCH" and not dry:
-            return 200, self.cluster.put(place, _merged(found, given))
+            if isinstance(given, list):
+                new = _patched(deepcopy(found), given)
+            else:
+                new = _merged(deepcopy(found), given, "strategic" in self.headers["Content-Type"])
+            return 200, found if new == found else self.cluster.put(place, new)
         return 200, found
 
     do_GET = do_POST = do_PATCH = do_DELETE = _handle
@@ -150,9 +215,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def empty_cluster(folder: Path) -> Iterator[Path]:
-    """A cluster without the labs; the file for KUBECONFIG that leads to it."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"cluster": Cluster()}))
+def serve(cluster: Cluster, folder: Path) -> Iterator[Path]:
+    """The file for KUBECONFIG that leads to the cluster."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"cluster": cluster}))
     Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     config = {

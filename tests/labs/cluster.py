@@ -1,28 +1,68 @@
-"""The objects of a cluster that exists on paper: stored, found by labels, and followed by their pods."""
+"""The objects of a cluster that exists on paper: stored, found by labels, followed by their pods and slices.
 
+As on a real one nothing is there at once: pods start, and new services answer, only while somebody waits.
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Any
 
 Object = dict[str, Any]
 # API version, resource, namespace ('' without one)
 Place = tuple[str, str, str]
 
-HASH = "6c8d7f9b54"  # a ReplicaSet's, in the names of its pods
 CREATED = "2026-01-01T00:00:00Z"
+REVISION = "deployment.kubernetes.io/revision"
+NO_CONTAINERS = "no container runs here"
+
+
+@dataclass
+class Images:
+    """Image ids by name, on the node and in registries; and the names under which the node pulled an id."""
+
+    on_node: dict[str, str] = field(default_factory=dict)
+    in_registries: dict[str, str] = field(default_factory=dict)
+    pulled: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def get(self, name: str) -> bool:
+        """Whether a pod with ``imagePullPolicy: IfNotPresent`` gets its image.
+
+        The kubelet of Kubernetes 1.35 and later takes a loaded image only where it never pulled the same id
+        under another name.
+        """
+        known = self.pulled[self.on_node.get(name, "")]
+        if name in self.on_node and (not known or name in known):
+            return True
+        if name not in self.in_registries:
+            return False
+        self.on_node[name] = self.in_registries[name]
+        self.pulled[self.on_node[name]].add(name)
+        return True
 
 
 class Cluster:
-    """What the guide finds in a cluster: a node, two classes, kube-proxy's mode; and what is put in."""
+    """What the guide finds in a cluster: nodes, two classes, kube-proxy's mode; and what is put in."""
 
-    def __init__(self) -> None:
+    def __init__(self, images: Images) -> None:
+        self._images = images
         self._objects: dict[Place, dict[str, Object]] = {}
-        addresses = {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}]}
-        self.put(("v1", "nodes", ""), {"kind": "Node", "metadata": {"name": "worker1"}, "status": addresses})
+        self._pods = 0
+        self._young: set[str] = set()  # services that were made just now
+        for number in (1, 2):
+            status = {"addresses": [{"type": "InternalIP", "address": f"172.18.0.{number + 1}"}]}
+            node = {"kind": "Node", "metadata": {"name": f"worker{number}"}, "spec": {}, "status": status}
+            self.put(("v1", "nodes", ""), node)
         networking, gateway = "networking.k8s.io/v1", "gateway.networking.k8s.io/v1"
-        traefik = {"kind": "IngressClass", "metadata": {"name": "traefik"}}
-        self.put((networking, "ingressclasses", ""), traefik)
+        traefik = {"kind": "IngressClass", "spec": {"controller": "traefik.io/ingress-controller"}}
+        self.put((networking, "ingressclasses", ""), traefik | {"metadata": {"name": "traefik"}})
         self.put((gateway, "gatewayclasses", ""), {"kind": "GatewayClass", "metadata": {"name": "nginx"}})
         proxy = {"metadata": {"name": "kube-proxy"}, "data": {"config.conf": "mode: iptables\n"}}
         self.put(("v1", "configmaps", "kube-system"), {"kind": "ConfigMap"} | proxy)
+        metrics = {"kind": "APIService", "metadata": {"name": "v1beta1.metrics.k8s.io"}}
+        self.put(("apiregistration.k8s.io/v1", "apiservices", ""), metrics)
 
     def get(self, place: Place, name: str) -> Object | None:
         """One object."""
@@ -39,8 +79,10 @@ class Cluster:
         ]
 
     def put(self, place: Place, given: Object) -> Object:
-        """Store an object, new or changed; a deployment is rolled out at once."""
+        """Store an object, new or changed."""
         meta = given["metadata"]
+        if place[1] == "services" and not self.get(place, meta["name"]):
+            self._young.add(meta["name"])
         meta |= {"uid": meta["name"], "resourceVersion": "1", "creationTimestamp": CREATED}
         meta |= {"generation": meta.get("generation", 0) + 1}
         if place[2]:
@@ -49,29 +91,144 @@ class Cluster:
         self._objects.setdefault(place, {})[meta["name"]] = given
         if place[1] == "deployments":
             self._roll_out(place[2], given)
+        self._write_slices()
         return given
 
     def delete(self, place: Place, name: str) -> None:
         """Remove an object, and what lives in it or through it."""
+        if place[1] == "deployments":
+            for resource in ("v1 pods", "apps/v1 replicasets"):
+                for owned in self._owned(resource, place[2], name):
+                    del self._objects[(*resource.split(), place[2])][owned["metadata"]["name"]]  # type: ignore[index]
         del self._objects[place][name]
         if place[1] == "namespaces":
             self._objects = {where: objects for where, objects in self._objects.items() if where[2] != name}
-        if place[1] == "deployments":
-            self._remove_pods(place[2], name)
+        self._write_slices()
 
-    def _remove_pods(self, namespace: str, deployment: str) -> None:
-        pods = self._objects.get(("v1", "pods", namespace), {})
-        for name in [name for name in pods if name.startswith(f"{deployment}-{HASH}-")]:
-            del pods[name]
+    def settle(self) -> None:
+        """Time passes: pods start if their image can be had, old ones leave, new services answer."""
+        self._young.clear()
+        for deployment in self.find(("apps/v1", "deployments", ""), {}):
+            namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
+            pods = self._owned("v1 pods", namespace, name)
+            for pod in pods:
+                _set_ready(pod, self._images.get(pod["spec"]["containers"][0]["image"]))
+            new = [pod for pod in pods if _hash(pod["metadata"]) == _hash(deployment["spec"]["template"])]
+            done = all(map(_is_ready, new))
+            for pod in (pod for pod in pods if done and pod not in new):
+                del self._objects["v1", "pods", namespace][pod["metadata"]["name"]]
+            self._count(namespace, deployment)
+            if not done:
+                stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+                deployment["status"]["conditions"] = [stuck]
+        self._write_slices()
+
+    def fail(self, pod: str, fails: bool) -> None:
+        """A pod fails its readiness probe, or passes it again."""
+        (found,) = (one for one in self.find(("v1", "pods", ""), {}) if one["metadata"]["name"] == pod)
+        _set_ready(found, not fails)
+        self._write_slices()
+
+    def why_not(self, namespace: str, pod: str, command: list[str]) -> str:
+        """What is wrong with a command for a pod; there is always something, since no container runs."""
+        found = self.get(("v1", "pods", namespace), pod)
+        if found and not _is_ready(found):
+            return f'container not found ("{found["spec"]["containers"][0]["name"]}")'
+        words = re.findall(r"[\w-]+", " ".join(command))
+        young = sorted(self._young & set(words))
+        return f"nobody answers at {young[0]} yet" if young else NO_CONTAINERS
+
+    def _owned(self, resource: str, namespace: str, deployment: str) -> list[Object]:
+        version, kind = resource.split()
+        objects = self._objects.get((version, kind, namespace), {}).values()
+        return [one for one in objects if one["metadata"].get("annotations", {}).get("of") == deployment]
 
     def _roll_out(self, namespace: str, deployment: Object) -> None:
-        meta, replicas = deployment["metadata"], deployment["spec"]["replicas"]
-        counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-        deployment["status"] = dict.fromkeys(counts, replicas) | {"observedGeneration": meta["generation"]}
-        self._remove_pods(namespace, meta["name"])
-        template = deployment["spec"]["template"]
-        for number in range(replicas):
-            name = {"name": f"{meta['name']}-{HASH}-{number:05}", "labels": template["metadata"]["labels"]}
-            status = {"phase": "Running", "podIP": f"10.244.2.{number + 4}"}
-            pod = {"kind": "Pod", "metadata": name, "spec": template["spec"], "status": status}
+        meta, template = deployment["metadata"], deployment["spec"]["template"]
+        sets = self._owned("apps/v1 replicasets", namespace, meta["name"])
+        revisions = [int(one["metadata"]["annotations"][REVISION]) for one in sets]
+        name = f"{meta['name']}-{_hash(template)}"
+        known = next((one for one in sets if one["metadata"]["name"] == name), None)
+        if not known or int(known["metadata"]["annotations"][REVISION]) < max(revisions):
+            number = str(max(revisions, default=0) + 1)
+            of = {"of": meta["name"], REVISION: number}
+            owner = {"kind": "Deployment", "name": meta["name"], "uid": meta["name"], "controller": True}
+            labels = template["metadata"]["labels"] | {"pod-template-hash": _hash(template)}
+            own = {"name": name, "annotations": of, "labels": labels, "ownerReferences": [owner]}
+            copy = json.loads(json.dumps(template))
+            copy["metadata"]["labels"] = labels
+            spec = {"replicas": deployment["spec"]["replicas"], "template": copy}
+            self.put(
+                ("apps/v1", "replicasets", namespace), {"kind": "ReplicaSet", "metadata": own, "spec": spec}
+            )
+            meta["annotations"] = meta.get("annotations", {}) | {REVISION: number}
+        pods = self._owned("v1 pods", namespace, meta["name"])
+        new = [pod for pod in pods if _hash(pod["metadata"]) == _hash(template)]
+        for pod in new[deployment["spec"]["replicas"] :]:
+            del self._objects["v1", "pods", namespace][pod["metadata"]["name"]]
+        for _ in range(deployment["spec"]["replicas"] - len(new)):
+            self._pods += 1
+            labels = template["metadata"]["labels"] | {"pod-template-hash": _hash(template)}
+            own = {"name": f"{name}-{self._pods:05}", "labels": labels, "annotations": {"of": meta["name"]}}
+            status = {"phase": "Running", "podIP": f"10.244.{self._pods % 2 + 1}.{self._pods + 2}"}
+            pod = {"kind": "Pod", "metadata": own, "spec": template["spec"], "status": status}
+            _set_ready(pod, False)
             self.put(("v1", "pods", namespace), pod)
+        self._count(namespace, deployment)
+
+    def _count(self, namespace: str, deployment: Object) -> None:
+        pods = self._owned("v1 pods", namespace, deployment["metadata"]["name"])
+        ready = sum(map(_is_ready, pods))
+        updated = sum(_hash(pod["metadata"]) == _hash(deployment["spec"]["template"]) for pod in pods)
+        counts = {"replicas": len(pods), "updatedReplicas": updated}
+        counts |= {"readyReplicas": ready, "availableReplicas": ready}
+        counts["observedGeneration"] = deployment["metadata"]["generation"]
+        deployment["status"] = counts
+
+    def _write_slices(self) -> None:
+        """Of each service: the addresses of all its pods, those that are not ready too."""
+        for place in [place for place in self._objects if place[1] == "endpointslices"]:
+            del self._objects[place]
+        for service in self.find(("v1", "services", ""), {}):
+            namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+            endpoints = [
+                {"addresses": [pod["status"]["podIP"]], "conditions": {"ready": _is_ready(pod)}}
+                for pod in self.find(("v1", "pods", namespace), service["spec"]["selector"])
+            ]
+            meta = {
+                "name": f"{name}-d2v6m",
+                "labels": {"kubernetes.io/service-name": name},
+                "namespace": namespace,
+            }
+            meta["creationTimestamp"] = CREATED
+            ports = [
+                {"name": port.get("name"), "port": _target(service, port)} for port in service["spec"]["ports"]
+            ]
+            one: Object = {"kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1", "metadata": meta}
+            one |= {"addressType": "IPv4", "endpoints": endpoints, "ports": ports}
+            place = ("discovery.k8s.io/v1", "endpointslices", namespace)
+            self._objects.setdefault(place, {})[meta["name"]] = one
+
+
+def _target(service: Object, port: Object) -> int:
+    target = port.get("targetPort", port["port"])
+    if isinstance(target, int):
+        return target
+    return 8080 if service["spec"]["selector"].get("run") == "kubia" else 80
+
+
+def _hash(holder: Object) -> str:
+    """A pod template's hash: a pod's from its label."""
+    labels = holder.get("labels", {})
+    if "pod-template-hash" in labels:
+        return str(labels["pod-template-hash"])
+    digits = hashlib.sha256(json.dumps(holder, sort_keys=True).encode()).hexdigest()
+    return "7" + digits[:9]
+
+
+def _is_ready(pod: Object) -> bool:
+    return bool(pod["status"]["conditions"][0]["status"] == "True")
+
+
+def _set_ready(pod: Object, ready: bool) -> None:
+    pod["status"]["conditions"] = [{"type": "Ready", "status": str(ready)}]

@@ -23,7 +23,7 @@ async def docker(*arguments: str) -> str:
     return out.decode().strip()
 
 
-def run_arguments(pod: Spec, images: dict[str, str], node: str) -> list[str]:
+def run_arguments(pod: Spec, images: dict[str, str], node: str, name: str) -> list[str]:
     """The arguments of `docker run` that say what a pod's spec says.
 
     A field that is not known here is an error: it would be promised, and not tried.
@@ -49,9 +49,10 @@ def run_arguments(pod: Spec, images: dict[str, str], node: str) -> list[str]:
     arguments += [f"--sysctl={one['name']}={one['value']}" for one in context.pop("sysctls")]
     limits = container.pop("resources")["limits"]
     arguments += [f"--cpus={limits['cpu']}", f"--memory={limits['memory'].replace('Mi', 'm')}"]
+    told = {"spec.nodeName": node, "metadata.name": name, "metadata.namespace": "default"}
     for variable in container.pop("env", []):
-        assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
-        arguments.append(f"--env={variable['name']}={node}")
+        value = variable.get("value") or told[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+        arguments.append(f"--env={variable['name']}={value}")
     directories = {one["name"] for one in spec.pop("volumes", []) if "emptyDir" in one}
     for mount in container.pop("volumeMounts", []):
         assert mount["name"] in directories
@@ -82,7 +83,7 @@ class Pod:
         """A running pod, watched by its probes; with more options of docker run."""
         name = f"labs-test-{uuid4().hex[:10]}"
         base = ["run", "--detach", f"--name={name}", f"--hostname={name}", *options]
-        await docker(*base, *run_arguments(spec, images, node))
+        await docker(*base, *run_arguments(spec, images, node, name))
         shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
         addresses = (await docker("inspect", "--format", shown, name)).split()
         if not addresses:

@@ -22,6 +22,9 @@ from tests.labs.manifests import (
 
 ALL = everything()
 GATEWAY = {key(manifest): manifest for manifest in render(K8S / "gateway")}
+SCALING = {key(manifest): manifest for manifest in render(K8S / "scaling")}
+TRAEFIK = {key(manifest): manifest for manifest in render(K8S / "traefik")}
+BESIDE = GATEWAY | SCALING | TRAEFIK  # what not every cluster takes
 KUBIA = ["Deployment {}/kubia", *(f"Service {{}}/kubia{end}" for end in ("", "-clusterip", "-headless", "-lb"))]
 LABS = {
     "Namespace ns1",
@@ -33,6 +36,7 @@ LABS = {
     "Ingress whoami-ingress",
     "Deployment whoareyou-deployment",
     "Service whoareyou-service",
+    "Service whoareyou-headless",
     "Ingress whoareyou-ingress",
     "Deployment utils",
     "Deployment ns1/utils",
@@ -41,8 +45,8 @@ LABS = {
 }
 DEPLOYMENTS = [name for name in ALL if name.startswith("Deployment")]
 SERVICES = [name for name in ALL if name.startswith("Service")]
-ROUTED = [name for name in ALL | GATEWAY if name.startswith(("Ingress", "HTTPRoute"))]
-FOLDERS = [K8S / name for name in ("whoami", "whoareyou", "kubia", "utils", "gateway")]
+ROUTED = [name for name in ALL | BESIDE if name.startswith(("Ingress", "HTTPRoute"))]
+FOLDERS = [K8S / name for name in ("whoami", "whoareyou", "kubia", "utils", "gateway", "scaling", "traefik")]
 
 
 def pod(deployment: Manifest) -> dict[str, Any]:
@@ -71,9 +75,10 @@ def test_one_command_brings_up_all_labs() -> None:
     assert set(ALL) == LABS
 
 
-def test_one_command_needs_no_gateway_api() -> None:
-    """A cluster without the Gateway API's kinds would refuse the whole command."""
+def test_one_command_needs_nothing_that_is_not_everywhere() -> None:
+    """A cluster without the Gateway API's or Traefik's kinds would refuse the whole command."""
     assert not [name for name in ALL if "gateway.networking" in ALL[name]["apiVersion"]]
+    assert not ALL.keys() & BESIDE.keys()
 
 
 def test_each_file_belongs_to_a_kustomization() -> None:
@@ -133,6 +138,7 @@ def test_deployments(
         ("whoami-service-nodeport", "NodePort", 80),
         ("whoami-service-loadbalancer", "LoadBalancer", 80),
         ("whoareyou-service", "ClusterIP", 80),
+        ("whoareyou-headless", "ClusterIP", 80),
         ("ns1/kubia", "ClusterIP", 8080),
         ("ns1/kubia-clusterip", "ClusterIP", 8080),
         ("ns1/kubia-headless", "ClusterIP", 8080),
@@ -141,7 +147,7 @@ def test_deployments(
     ],
 )
 def test_services(name: str, kind: str, port: int) -> None:
-    """Types and ports are the labs'; only kubia-headless has no address, only kubia-sticky keeps a client."""
+    """Types and ports are the labs'; only headless ones have no address, only kubia-sticky keeps a client."""
     spec = ALL[f"Service {name}"]["spec"]
     assert spec.get("type", "ClusterIP") == kind
     assert [(one["name"], one["port"]) for one in spec["ports"]] == [("http", port)]
@@ -166,13 +172,16 @@ def test_deployments_select_their_own_pods(name: str) -> None:
     assert selected(selector, namespace(deployment)) == [name]
     for constraint in pod(deployment).get("topologySpreadConstraints", []):
         assert constraint["labelSelector"]["matchLabels"] == selector
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]  # else an update may end on one node
         assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
 
 
 def backends(route: Manifest) -> list[tuple[str, str | int]]:
     """The services, with their port's name or number, that an Ingress or HTTPRoute sends to."""
     if route["kind"] == "HTTPRoute":
-        return [(one["name"], one["port"]) for rule in route["spec"]["rules"] for one in rule["backendRefs"]]
+        rules = route["spec"]["rules"]
+        assert all(rule.get("backendRefs") or rule["filters"][0]["type"] == "RequestRedirect" for rule in rules)
+        return [(one["name"], one["port"]) for rule in rules for one in rule.get("backendRefs", [])]
     services = [path["backend"]["service"] for rule in route["spec"]["rules"] for path in rule["http"]["paths"]]
     return [(service["name"], service["port"]["name"]) for service in services]
 
@@ -180,11 +189,18 @@ def backends(route: Manifest) -> list[tuple[str, str | int]]:
 @pytest.mark.parametrize("name", ROUTED)
 def test_routes_lead_to_services(name: str) -> None:
     """The service exists in the same namespace, with that port."""
-    route = (ALL | GATEWAY)[name]
-    assert backends(route)
+    route = (ALL | BESIDE)[name]
     for service, port in backends(route):
         found = ALL[f"Service {namespace(route)}/{service}".replace(" /", " ")]["spec"]["ports"][0]
         assert port in (found["name"], found["port"])
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if ALL[name]["spec"].get("clusterIP") == "None"])
+def test_headless_services_name_the_port_of_the_container(name: str) -> None:
+    """Without a virtual address no port is translated."""
+    (deployment,) = selected(ALL[name]["spec"]["selector"], namespace(ALL[name]))
+    ports = {port["containerPort"] for port in pod(ALL[deployment])["containers"][0]["ports"]}
+    assert {port["port"] for port in ALL[name]["spec"]["ports"]} == ports
 
 
 @pytest.mark.parametrize("name", [name for name in GATEWAY if name.startswith("HTTPRoute")])
@@ -196,25 +212,57 @@ def test_routes_hang_on_a_gateway(name: str) -> None:
 
 
 def test_ingresses() -> None:
-    """Hosts, paths and the certificate are the labs', in the words of today's API."""
+    """Hosts, paths, services and the certificate are the labs', in the words of today's API."""
     found = {
-        name: (rule.get("host"), path["path"], path["pathType"])
+        (name.partition(" ")[2], rule.get("host"), path["path"]): path["backend"]["service"]["name"]
         for name in ALL
         if name.startswith("Ingress")
         for rule in ALL[name]["spec"]["rules"]
         for path in rule["http"]["paths"]
+        if path["pathType"] == "Prefix"
     }
     assert found == {
-        "Ingress whoami-ingress": (None, "/", "Prefix"),
-        "Ingress whoareyou-ingress": (None, "/whoareyou", "Prefix"),
-        "Ingress ns1/whereami": ("my.whereami.svc", "/", "Prefix"),
+        ("whoami-ingress", None, "/"): "whoami-service",
+        ("whoami-ingress", "whoami.localhost", "/"): "whoami-service",
+        ("whoareyou-ingress", None, "/whoareyou"): "whoareyou-service",
+        ("whoareyou-ingress", "whoareyou.localhost", "/"): "whoareyou-service",
+        ("ns1/whereami", "my.whereami.svc", "/"): "kubia-headless",
     }
-    assert all(ALL[name]["spec"]["ingressClassName"] for name in found)
+    assert all(ALL[f"Ingress {name}"]["spec"]["ingressClassName"] for name, _, _ in found)
     tls = [{"hosts": ["my.whereami.svc"], "secretName": "whereami-secret"}]
     assert ALL["Ingress ns1/whereami"]["spec"]["tls"] == tls
-    (listener,) = GATEWAY["Gateway ns1/whereami"]["spec"]["listeners"]
-    assert listener["hostname"] == "my.whereami.svc"
-    assert listener["tls"]["certificateRefs"] == [{"name": "whereami-secret"}]
+    plain, secure = GATEWAY["Gateway ns1/whereami"]["spec"]["listeners"]
+    assert plain["hostname"] == secure["hostname"] == "my.whereami.svc"
+    assert secure["tls"]["certificateRefs"] == [{"name": "whereami-secret"}]
+
+
+@pytest.mark.parametrize("name", ["whoami", "whoareyou"])
+def test_servers_are_told_where_they_are(name: str) -> None:
+    """By the Downward API, and by the names of the service and the Ingress in front of them."""
+    (container,) = pod(ALL[f"Deployment {name}-deployment"])["containers"]
+    told = {
+        one["name"]: one.get("value") or one["valueFrom"]["fieldRef"]["fieldPath"] for one in container["env"]
+    }
+    assert told == {
+        "POD_NAME": "metadata.name",
+        "NAMESPACE": "metadata.namespace",
+        "NODE_NAME": "spec.nodeName",
+        "SERVICE_NAME": f"{name}-service",
+        "INGRESS_NAME": f"{name}-ingress",
+    }
+    assert {f"Service {told['SERVICE_NAME']}", f"Ingress {told['INGRESS_NAME']}"} <= set(ALL)
+
+
+def test_scaling_fits_the_deployment() -> None:
+    """The autoscaler and the budget mean whoami; there is a CPU request to count by, and room for a drain."""
+    autoscaler, budget = (
+        SCALING["HorizontalPodAutoscaler whoami"]["spec"],
+        SCALING["PodDisruptionBudget whoami"],
+    )
+    deployment = ALL[f"Deployment {autoscaler['scaleTargetRef']['name']}"]
+    assert autoscaler["minReplicas"] == deployment["spec"]["replicas"] > budget["spec"]["maxUnavailable"]
+    assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+    assert pod(deployment)["containers"][0]["resources"]["requests"]["cpu"]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in LABS if name.startswith("Namespace")))
@@ -223,10 +271,10 @@ def test_namespaces_enforce_the_standard(name: str) -> None:
     assert ALL[name]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) | set(GATEWAY)))
+@pytest.mark.parametrize("name", sorted(set(ALL) | set(BESIDE)))
 def test_objects_carry_the_common_labels(name: str) -> None:
     """So that `kubectl get all -l app.kubernetes.io/part-of=labs` shows the labs."""
-    assert (ALL | GATEWAY)[name]["metadata"]["labels"]["app.kubernetes.io/part-of"] == "labs"
+    assert (ALL | BESIDE)[name]["metadata"]["labels"]["app.kubernetes.io/part-of"] == "labs"
 
 
 @pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if not name.endswith("utils")])
