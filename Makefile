@@ -100,11 +100,17 @@ bench-image: $(READY) ## time from docker run, and from the process's start, to 
 
 # The labs on a cluster. With REGISTRY= nothing is built: the cluster pulls what was pushed there.
 TAG ?= $(VERSION)
+LAB = REGISTRY=$(REGISTRY) TAG=$(TAG) CLASS=$(CLASS) GATEWAY_CLASS=$(GATEWAY_CLASS) HOST=$(HOST) sh scripts/lab.sh
 
-lab: $(if $(REGISTRY),,image) ## bring the labs up on your cluster, with local or pushed images (REGISTRY=, TAG=)
-	@REGISTRY=$(REGISTRY) TAG=$(TAG) sh scripts/lab.sh up
+lab: ## bring the labs up on your cluster, with local or pushed images (REGISTRY=, TAG=, CLASS=, HOST=)
+	@$(LAB) check
+	@$(if $(REGISTRY),,$(MAKE) --no-print-directory image)
+	@$(LAB) up
+
+manifests: ## write k8s/ for your registry, ingress class and host name to build/k8s (REGISTRY=, CLASS=, HOST=)
+	@$(LAB) manifests
 
 lab-clean: ## remove the labs from your cluster, ns1 and ns2 with all that is in them
-	@sh scripts/lab.sh down
+	@$(LAB) down
 
-.PHONY: lab lab-clean
+.PHONY: lab manifests lab-clean

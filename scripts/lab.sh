@@ -1,13 +1,29 @@
 #!/bin/sh
-# lab.sh up|down: the labs on the cluster that kubectl talks to. For make lab and make lab-clean.
+# lab.sh check|manifests|up|down: the labs on the cluster that kubectl talks to. For the Makefile.
 set -eu
 cd "$(dirname "$0")/.."
 registry=${REGISTRY:-}
 tag=${TAG:-latest}
+class=${CLASS:-traefik}
+gateway_class=${GATEWAY_CLASS:-nginx}
+host=${HOST:-}
 
 fail() {
   echo "make lab: $*" >&2
   exit 1
+}
+
+context() {
+  kubectl config current-context 2>/dev/null || fail "kubectl knows no cluster; create one (kind create cluster)"
+}
+
+# Before anything is built: is there a cluster that can get the images?
+check() {
+  name=$(context)
+  case ${registry:-$name} in
+    "$registry" | kind-* | k3d-* | minikube | docker-desktop | rancher-desktop) ;;
+    *) fail "$name is not a kind, k3d, minikube or desktop cluster: push the images, then make lab REGISTRY=..." ;;
+  esac
 }
 
 # The nodes of a local cluster do not see the images of the engine that built them.
@@ -18,28 +34,29 @@ load() {
     kind-*) kind load docker-image --name "${1#kind-}" $images ;;
     k3d-*) k3d image import --cluster "${1#k3d-}" $images ;;
     minikube) minikube image load $images ;;
-    docker-desktop | rancher-desktop) ;; # these do
-    *) fail "$1 is not a kind, k3d, minikube or desktop cluster: push the images, then make lab REGISTRY=..." ;;
   esac
 }
 
-# The labs, with the images' names changed to what the cluster can get.
-overlay() {
-  mkdir -p build/lab
-  {
-    echo "resources: [../../k8s]"
-    echo "images:"
-    for image in whoami whereami utils; do
-      echo "  - {name: $image, newName: ${registry:+$registry/}$image, newTag: \"$tag\"}"
-    done
-  } >build/lab/Kustomization
+# A copy of k8s/, file by file, with the images' names, classes and host names that suit the cluster.
+manifests() {
+  rm -rf build/k8s
+  find k8s -type f | while read -r file; do
+    mkdir -p "build/$(dirname "$file")"
+    awk -v registry="${registry:+$registry/}" -v tag="$tag" -v class="$class" -v gateway="$gateway_class" -v host="$host" '
+      $1 == "image:" { sub(/image: [a-z]+:[^ ]+/, "image: " registry substr($2, 1, index($2, ":")) tag) }
+      $1 == "ingressClassName:" { sub(/: [^ ]+/, ": " class) }
+      $1 == "gatewayClassName:" { sub(/: [^ ]+/, ": " gateway) }
+      host != "" { sub(/\.localhost/, "." host) }
+      host != "" && /^    - http:/ { print "    - host: " host; sub(/-/, " ") }
+      { print }
+    ' "$file" >"build/$file"
+  done
 }
 
 up() {
-  context=$(kubectl config current-context) || fail "kubectl knows no cluster; create one (kind create cluster)"
-  [ -n "$registry" ] || load "$context"
-  overlay
-  kubectl apply -k build/lab
+  [ -n "$registry" ] || load "$(context)"
+  manifests
+  kubectl apply -k build/k8s
   for namespace in "" ns1 ns2; do
     kubectl rollout status deployment ${namespace:+-n $namespace} -l app.kubernetes.io/part-of=labs --timeout=3m
   done
@@ -47,7 +64,11 @@ up() {
 }
 
 case ${1:-} in
-  up) up ;;
+  check | up) "$1" ;;
+  manifests)
+    manifests
+    echo "The manifests are in build/k8s. Type the guide's commands in build:  cd build"
+    ;;
   down) kubectl delete -k k8s --ignore-not-found ;;
-  *) fail "say up or down" ;;
+  *) fail "say check, manifests, up or down" ;;
 esac

@@ -19,7 +19,7 @@ VERSION = version("whoami-whereami")
 IMAGES = f"whoami:{VERSION} whereami:{VERSION} utils:{VERSION}"
 ROLLOUT = "kubectl rollout status deployment {}-l app.kubernetes.io/part-of=labs --timeout=3m"
 BUILT = ["build whoami", "build whereami", "build utils"]
-APPLIED = ["kubectl apply -k build/lab", *(ROLLOUT.format(space) for space in ("", "-n ns1 ", "-n ns2 "))]
+APPLIED = ["kubectl apply -k build/k8s", *(ROLLOUT.format(space) for space in ("", "-n ns1 ", "-n ns2 "))]
 
 
 class Workplace:
@@ -57,7 +57,7 @@ class Workplace:
         """The images that the labs would run."""
         return {
             container["image"]
-            for one in render(self.root / "build" / "lab")
+            for one in render(self.root / "build" / "k8s")
             if one["kind"] == "Deployment"
             for container in one["spec"]["template"]["spec"]["containers"]
         }
@@ -112,11 +112,39 @@ def test_a_registry_is_named(workplace: Workplace, tag: tuple[str, ...], expecte
     ids=["no context", "a cluster elsewhere"],
 )
 def test_what_cannot_work_is_said(workplace: Workplace, context: str, says: str) -> None:
-    """In one line, before anything is applied."""
+    """In one line, before anything is built."""
     run = workplace.make("lab", context=context)
     assert run.returncode == 2
     assert run.stderr.splitlines()[:-1] == [says]  # the last line is make's own
-    assert workplace.calls() == BUILT
+    assert workplace.calls() == []
+
+
+def test_manifests_suit_a_cluster(workplace: Workplace) -> None:
+    """Plain files in the folders of the guide: only images, classes and host names differ."""
+    words = (
+        "REGISTRY=registry.example/you",
+        "TAG=2.0",
+        "CLASS=nginx",
+        "GATEWAY_CLASS=traefik",
+        "HOST=anna.example",
+    )
+    run = workplace.make("manifests", *words)
+    assert run.returncode == 0, run.stderr
+    written = workplace.root / "build"
+    changed = set()
+    for path in (path for path in (ROOT / "k8s").rglob("*") if path.is_file()):
+        lines, copy = path.read_text().splitlines(), (written / path.relative_to(ROOT)).read_text().splitlines()
+        changed |= {line.partition("#")[0].strip() for line in set(copy) - set(lines)}
+    assert changed == {
+        *(f"image: registry.example/you/{name}:2.0" for name in ("whoami", "whereami", "utils")),
+        "ingressClassName: nginx",
+        "gatewayClassName: traefik",
+        *(f"- host: {name}anna.example" for name in ("", "whoami.", "whoareyou.")),
+    }
+    rules = [
+        rule for one in render(written / "k8s") if one["kind"] == "Ingress" for rule in one["spec"]["rules"]
+    ]
+    assert all(rule["host"] for rule in rules)  # two trainees with one controller do not meet
 
 
 def test_a_failed_step_ends_it(workplace: Workplace) -> None:
