@@ -4,34 +4,34 @@ import time
 
 from podkit.limits import Limits
 from podkit.log import log_line
-from podkit.message import Abort, Answer, Delayed, Head, HttpError, Request, Response, error
+from podkit.message import Abort, Answer, Delayed, HttpError, Request, Response, error
 from podkit.routes import Route
 from podkit.server import Server
 
 _RETRY = (b"Retry-After", b"1")
 
 
-def call(server: Server, request: Request, route: Route) -> Answer:
+def call(request: Request, route: Route) -> Answer:
     """The endpoint's answer, or an error in its place."""
     try:
         return route.endpoint(request)
     except HttpError as problem:
         return error(problem.status, problem.reason)
     except Exception as mistake:
-        return own_mistake(request.head, request.remote_addr, mistake)
+        return own_mistake(request, mistake)
 
 
-def respond(server: Server, request: Request, delayed: Delayed) -> Response | Abort:
+def respond(request: Request, delayed: Delayed) -> Response | Abort:
     """What a delayed answer has become."""
     try:
         return delayed.respond()
     except Exception as mistake:
-        return own_mistake(request.head, request.remote_addr, mistake)
+        return own_mistake(request, mistake)
 
 
-def own_mistake(head: Head, remote_addr: str, mistake: BaseException) -> Response:
+def own_mistake(request: Request, mistake: BaseException) -> Response:
     """A mistake of ours: one line in the log, and nothing of it to the client."""
-    log_line(f"error: {head.request_uri[:200]!r} of {remote_addr}: {mistake!r}")
+    log_line(f"error: {request.head.request_uri[:200]!r} of {request.remote_addr}: {mistake!r}")
     return error(500, "Internal Server Error")
 
 

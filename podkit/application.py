@@ -71,10 +71,10 @@ class Handler:
             route = server.find_route(routed)
             if route.reads_body:
                 request = request._replace(body=await self._read_body(incoming, head, route, share))
-            answer: Answer = call(server, request, route)
+            answer: Answer = call(request, route)
             if isinstance(answer, Delayed):
                 await asyncio.sleep(answer.seconds)
-                answer = respond(server, request, answer)
+                answer = respond(request, answer)
             if isinstance(answer, Upgrade):
                 log_answer(server, request, Response(101), start)
                 return await _converse(incoming, answer)
@@ -124,7 +124,7 @@ def _without_prefix(incoming: web.Request, path: bytes) -> bytes:
     """The path below the place where the application is mounted."""
     resource = incoming.match_info.route.resource
     prefix = resource.canonical.removesuffix("/{tail}").encode() if resource is not None else b""
-    return path.removeprefix(prefix) or b"/"
+    return path.removeprefix(prefix) or b"/" if prefix else path
 
 
 def _read_tls(transport: asyncio.BaseTransport) -> Tls | None:
@@ -165,7 +165,7 @@ async def _send_body(
     except ConnectionError:
         raise
     except Exception as mistake:
-        own_mistake(request.head, request.remote_addr, mistake)
+        own_mistake(request, mistake)
         raise ConnectionAbortedError from None
 
 

@@ -17,7 +17,7 @@ class Limits:
 
     # requests
     max_head: int = (1 << 20) + 4096  # a request line and its headers; trailers too
-    max_header_lines: int = 499  # of a request, as Go 1.27 has it
+    max_header_lines: int = 500  # of a request, Host among them, as Go 1.27 has it; of trailers too
     max_body: int = 16 << 20  # to echo; --max-body
     max_skipped_body: int = 256 << 10  # of a request whose endpoint reads none, as Go has it
     max_chunk_line: int = 4096  # a chunk's size and its extensions

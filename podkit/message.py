@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 Headers = Mapping[bytes, list[bytes]]
 Fields = tuple[tuple[bytes, bytes], ...]
 NO_HEADERS: Headers = MappingProxyType({})
+_KNOWN_TO_HEAD = 2048  # bytes of an answer that the original holds back until it is complete
 PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
@@ -92,7 +93,10 @@ Body = bytes | Iterable[Block] | AsyncIterator[bytes]
 
 
 class Response(NamedTuple):
-    """An answer. A body that is not bytes is sent as it is made; `length` says how many bytes, if known."""
+    """An answer. A body that is not bytes is sent as it is made; `length` says how many bytes, if known.
+
+    Beside an empty body, `length` is what HEAD is told.
+    """
 
     status: int = 200
     headers: Fields = ()
@@ -135,7 +139,9 @@ Endpoint = Callable[[Request], Answer]
 
 
 def error(status: int, text: str, *headers: tuple[bytes, bytes]) -> Response:
-    """A plain-text error as Go's ``http.Error`` writes it: the text and a newline."""
+    """A plain-text error as Go's ``http.Error`` writes it, the text and a newline. No text: no body."""
+    if not text:
+        return Response(status, headers)
     sniffing = (b"X-Content-Type-Options", b"nosniff")
     return Response(status, (*headers, PLAIN_TEXT, sniffing), text.encode("utf-8", "surrogateescape") + b"\n")
 
@@ -143,14 +149,19 @@ def error(status: int, text: str, *headers: tuple[bytes, bytes]) -> Response:
 def content_length(head: Head, response: Response) -> int | None:
     """The Content-Length to announce: none where there is no body, or where the original does not know it.
 
-    For HEAD the original knows what fits into its buffer of 2 KiB.
+    For HEAD the original knows what fits into its buffer, and what the endpoint says.
     """
     status = response.status
     if status in (204, 304) or status < 200:
         return None
-    length = len(response.body) if isinstance(response.body, bytes) else response.length
-    if head.method == b"HEAD":
-        return length if length and length <= 2048 else None
+    if isinstance(response.body, bytes):
+        if head.method == b"HEAD" and response.length is not None:
+            return response.length
+        length: int | None = len(response.body)
+    else:
+        length = response.length
+    if head.method == b"HEAD" and not (length and length <= _KNOWN_TO_HEAD):
+        return None
     return length
 
 

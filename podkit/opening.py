@@ -69,7 +69,7 @@ class Opening(asyncio.Protocol):
         """Let a silent client go as an idle one, and one that stops within its preface as a slow one."""
         age = now - self._client.opened
         if self._seen and age > self._server.limits.head_timeout:
-            self._become_http1(self._seen).time_out_head()
+            self._become_http1(self._seen).time_out("the request's head takes too long")
         elif age > self._server.limits.idle_timeout:
             self._transport.close()
 

@@ -1,15 +1,14 @@
 """The route table: from a request's path to its endpoint, by the rules of Go's ``ServeMux``."""
 
-import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from html import escape
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
-from podkit.go.url import clean_path, unescape
-from podkit.message import Endpoint, Head, Response, error
+from podkit.go.percent import unescape
+from podkit.go.url import clean_path, escape_html, escape_non_ascii
+from podkit.message import Endpoint, Fields, Head, Request, Response, error
 
-_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
+_CACHED_PATH: Final = 64  # longer paths are not worth remembering
 
 
 class Route(NamedTuple):
@@ -33,50 +32,59 @@ class Routes:
     def __init__(self, table: Mapping[bytes, Route]) -> None:
         self._table = table
         self._fallback: Route = table[b"/"]
-        self._cached: Callable[[bytes], Route | None] = lru_cache(maxsize=256)(self._find)
+        self._cached: Callable[[bytes], Route] = lru_cache(maxsize=256)(self._find)
 
     def find(self, head: Head) -> Route:
         """The route of a request. Paths that are not clean get a redirect to the clean one."""
         path = head.path
-        if len(path) > 64 or head.method in (b"OPTIONS", b"CONNECT"):
-            return self._special(head) or self._find(path) or Route(lambda request: _redirect(request.head))
-        return self._cached(path) or Route(lambda request: _redirect(request.head))
-
-    def _special(self, head: Head) -> Route | None:
-        if head.method == b"OPTIONS" and head.path == b"*":
-            return Route(lambda request: Response())
-        if head.method == b"CONNECT":
-            if not head.path:
-                return Route(lambda request: error(404, "404 page not found"))
-            return self._route(head.path)
-        return None
-
-    def _find(self, path: bytes) -> Route | None:
         if path == b"*":
-            return Route(lambda request: Response(400, ((b"Connection", b"close"),)))
-        if clean_path(path) != path:
-            return None
-        first, slash, _ = path[1:].partition(b"/")
-        if b"%2F" in first.upper():
-            return self._fallback
-        name = b"/" + unescape(first)
-        if not slash and name + b"/" in self._table:
-            return Route(lambda request: _redirect(request.head, b"/"))
-        return self._route(name + slash)
+            return Route(_star)
+        if head.method == b"CONNECT":
+            return (self._match(path) or _redirect_to(path + b"/")) if path else Route(_nowhere)
+        return self._cached(path) if len(path) <= _CACHED_PATH else self._find(path)
 
-    def _route(self, path: bytes) -> Route:
-        found: Route = self._table.get(path, self._fallback)
+    def _find(self, path: bytes) -> Route:
+        clean = clean_path(path)
+        found = self._match(clean)
+        if found is None:
+            return _redirect_to(clean + b"/")
+        return found if clean == path else _redirect_to(clean)
+
+    def _match(self, path: bytes) -> Route | None:
+        """The route of a clean path; None where the table has it with a slash behind it alone."""
+        first, slash, _ = path[1:].partition(b"/")
+        name = unescape(first)
+        if b"/" in name:
+            return self._fallback
+        if not slash and b"/" + name + b"/" in self._table:
+            return None
+        found: Route = self._table.get(b"/" + name + slash, self._fallback)
         return found
 
 
-def _redirect(head: Head, slash: bytes = b"") -> Response:
-    location = clean_path(head.path) + slash + (b"?" + head.query if head.query else b"")
-    location = _NOT_ASCII.sub(lambda match: b"%%%02x" % ord(match[0]), location)
-    fields: tuple[tuple[bytes, bytes], ...] = ((b"Location", location),)
+def _star(request: Request) -> Response:
+    """``*`` is the server as a whole; only OPTIONS may ask about it."""
+    if request.head.method == b"OPTIONS":
+        return Response()
+    return Response(400, ((b"Connection", b"close"),))
+
+
+def _nowhere(request: Request) -> Response:
+    """CONNECT to a host: there is no tunnel here."""
+    return error(404, "404 page not found")
+
+
+def _redirect_to(path: bytes) -> Route:
+    return Route(partial(_redirect, path))
+
+
+def _redirect(path: bytes, request: Request) -> Response:
+    head = request.head
+    location = path + (b"?" + head.query if head.query else b"")
+    fields: Fields = ((b"Location", escape_non_ascii(location)),)
     body = b""
     if head.method in (b"GET", b"HEAD"):
         fields = ((b"Content-Type", b"text/html; charset=utf-8"), *fields)
     if head.method == b"GET":
-        shown = escape(location.decode("latin-1")).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
-        body = b'<a href="%s">Temporary Redirect</a>.\n\n' % shown.encode("latin-1")
+        body = b'<a href="%s">Temporary Redirect</a>.\n\n' % escape_html(location)
     return Response(307, fields, body)

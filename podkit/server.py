@@ -35,20 +35,20 @@ class Clock:
     """The Date header, rendered once a second."""
 
     def __init__(self) -> None:
-        self._second = -1
+        self._until = 0.0
         self._line = b""
 
-    def date_line(self) -> bytes:
-        """``Date: ...`` with its line end."""
-        now = int(time.time())
-        if now != self._second:
-            self._second = now
-            self._line = b"Date: %s\r\n" % formatdate(now, usegmt=True).encode()
+    def date_line(self, now: float) -> bytes:
+        """``Date: ...`` with its line end; `now` is in seconds of the monotonic clock."""
+        if now >= self._until:
+            moment = time.time()
+            self._until = time.monotonic() + 1 - moment % 1
+            self._line = b"Date: %s\r\n" % formatdate(int(moment), usegmt=True).encode()
         return self._line
 
     def date(self) -> bytes:
         """The value alone."""
-        return self.date_line()[6:-2]
+        return self.date_line(time.monotonic())[6:-2]
 
 
 class Server:

@@ -86,11 +86,13 @@ def traefik(
     sticky: str = "",
     prefix: str = "",
     strip: bool = False,
+    http2: bool = True,
 ) -> Iterator[Proxy]:
     """Traefik that takes the backends in turn, for each request; it speaks HTTP/2, with `tls` and without.
 
     `scheme` is how it asks the backends (``h2c`` carries gRPC), `sticky` the name of a cookie that keeps a
-    client with its backend, `prefix` the path that is routed (`strip`: and taken off).
+    client with its backend, `prefix` the path that is routed (`strip`: and taken off). With `http2` off it
+    refuses that in a TLS handshake.
     """
     program = _require("traefik")
     with tempfile.TemporaryDirectory() as name:
@@ -115,7 +117,11 @@ def traefik(
         if tls:
             tls.write(folder)
             pair = {"certFile": str(folder / "tls.crt"), "keyFile": str(folder / "tls.key")}
-            dynamic["tls"] = {"stores": {"default": {"defaultCertificate": pair}}}
+            alpn = ["h2", "http/1.1"] if http2 else ["http/1.1"]
+            dynamic["tls"] = {
+                "stores": {"default": {"defaultCertificate": pair}},
+                "options": {"default": {"alpnProtocols": alpn}},
+            }
         (folder / "dynamic.yaml").write_text(json.dumps(dynamic))  # JSON is YAML
         command = [
             program,

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from podkit.go.duration import parse_duration
+from podkit.go.header import TOKEN, has_element, has_token
+from podkit.go.host import render_host
+from podkit.go.strconv import quote
 from podkit.go.url import is_on, parse_query
-from podkit.message import PLAIN_TEXT, Answer, Block, Delayed, Headers, Request, Response, Tls
+from podkit.message import PLAIN_TEXT, Answer, Block, Delayed, Head, Headers, Request, Response, Tls
 from podkit.pod.pod import Pod
 from whoami.config import Config
 
@@ -36,13 +39,17 @@ def root(config: Config, pod: Pod, request: Request) -> Answer:
 
 def _answer(config: Config, pod: Pod, request: Request, environ: tuple[bytes, ...]) -> Response:
     tls = request.client.tls
+    try:
+        rendered = [render_head(request), *_render_body(request)]
+    except ValueError as problem:
+        rendered, environ = [f"{problem}\n".encode()], ()
     start = b"%sRemoteAddr: %s\n%s%s" % (
         render_pod(config, pod),
         request.remote_addr.encode(),
         _render_subjects(tls) if tls is not None else b"",
-        render_head(request),
+        rendered[0],
     )
-    blocks = [start, *_render_body(request)]
+    blocks = [start, *rendered[1:]]
     if environ and not request.body_error:
         blocks += [entry + b"\n" for entry in environ]
     seen = start if len(start) >= _SNIFFED else b"".join(blocks[:4])
@@ -74,15 +81,23 @@ def _render_pod(name: str, pod: Pod, generation: int) -> bytes:
 
 
 def render_head(request: Request) -> bytes:
-    """The request's head as Go's ``Request.Write`` sends it on: host and client first, the rest sorted."""
+    """The request's head as Go's ``Request.Write`` sends it on: host and client first, the rest sorted.
+
+    Raises ValueError, in Go's words, for a host that is no UTF-8 and a trailer name that is no token.
+    """
     head = request.head
     headers = head.headers
+    host = render_host(head.host)
+    for name in head.trailer_names:
+        if not TOKEN.fullmatch(name):
+            shown = quote(name.decode("utf-8", "surrogateescape"))
+            raise ValueError(f"net/http: invalid trailer field name {shown}")
     agents = headers.get(b"User-Agent")
     agent = agents[0] if agents else b"Go-http-client/1.1"  # Go's own, unless the client sent an empty one
-    lines = [b"%s %s HTTP/1.1\r\nHost: %s\r\n" % (head.method, head.request_uri, _without_zone(head.host))]
+    lines = [b"%s %s HTTP/1.1\r\nHost: %s\r\n" % (head.method, head.request_uri, host)]
     if agents is None or agent:
         lines.append(b"User-Agent: %s\r\n" % agent)
-    if head.close and b"Connection" not in headers:
+    if _announces_close(head):
         lines.append(b"Connection: close\r\n")
     if head.length < 0:
         lines.append(b"Transfer-Encoding: chunked\r\n")
@@ -96,6 +111,17 @@ def render_head(request: Request) -> bytes:
                 lines.append(b"%s: %s\r\n" % (name, value))
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+def _announces_close(head: Head) -> bool:
+    """Whether Go adds ``Connection: close``: the connection is to end, and the client did not say so itself."""
+    values = head.headers.get(b"Connection")
+    is_old = head.version < (1, 1)
+    if values is None:
+        return is_old
+    if has_token(values[0], b"close"):
+        return False
+    return has_element(values, b"close") or (is_old and not has_element(values, b"keep-alive"))
 
 
 def _render_body(request: Request) -> Iterator[Block]:
@@ -120,11 +146,3 @@ def _render_trailers(trailers: Headers, announced: tuple[bytes, ...]) -> bytes:
     if not announced:
         return b""
     return b"".join([b"%s: %s\r\n" % (name, value) for name, vs in sorted(trailers.items()) for value in vs])
-
-
-def _without_zone(host: bytes) -> bytes:
-    """Go leaves the zone out of an IPv6 host: ``[fe80::1%25eth0]`` is ``[fe80::1]``."""
-    if not host.startswith(b"["):
-        return host
-    address, bracket, port = host.rpartition(b"]")
-    return address.rpartition(b"%")[0] + bracket + port if b"%" in address else host

@@ -6,7 +6,9 @@ from typing import Final
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
+_BAD_ELEMENT: Final = re.compile(rb"(?:^|,)(?![ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*(?:,|$))")
 _CACHED_NAME: Final = 64  # longer header names are not worth remembering
+_LOOKED_AT: Final = 8192  # bytes of a list in which a token is looked for
 
 
 def canonical(name: bytes) -> bytes:
@@ -23,17 +25,44 @@ def _canonical(name: bytes) -> bytes:
 _known = lru_cache(maxsize=1024)(_canonical)
 
 
+@lru_cache(maxsize=16)
+def _element(token: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:^|,)[ \t]*%s[ \t]*(?:,|$)" % re.escape(token), re.IGNORECASE)
+
+
+@lru_cache(maxsize=16)
+def _word(token: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![^ \t,])%s(?![^ \t,])" % re.escape(token), re.IGNORECASE)
+
+
+def has_element(values: list[bytes] | None, token: bytes) -> bool:
+    """Whether one of a header's values lists the token between its commas (``HeaderValuesContainsToken``)."""
+    return values is not None and any(_element(token).search(value, 0, _LOOKED_AT) for value in values)
+
+
+def has_token(value: bytes, token: bytes) -> bool:
+    """Whether the token stands in the value, parted from the rest by spaces or commas (``hasToken``)."""
+    return _word(token).search(value, 0, _LOOKED_AT) is not None
+
+
+def leads_to(values: list[bytes] | None, token: bytes) -> bool:
+    """As ``has_element``, but a list ends at the first element that is no token (gorilla/websocket's rule)."""
+    for value in values or ():
+        bad = _BAD_ELEMENT.search(value, 0, _LOOKED_AT)
+        if has_element([value[: bad.start()] if bad else value], token):
+            return True
+    return False
+
+
 def tokens(values: list[bytes] | None) -> list[bytes]:
     """The comma-separated elements of a header's values, in lower case."""
     return [token.strip(b" \t").lower() for value in values or () for token in value.split(b",")]
 
 
 def trailer_names(values: list[bytes]) -> set[bytes]:
-    """The canonical names that Trailer fields list; some of them may be in NOT_TRAILERS."""
-    listed = (name.strip(b" \t") for value in values for name in value.split(b","))
-    return {canonical(name) for name in listed if name}
+    """The names that Trailer fields list: canonical where they are tokens, else as they came.
 
-
-def has_token(value: bytes, token: bytes) -> bool:
-    """Whether a header's value lists the token, in any case, between commas and blanks (``hasToken``)."""
-    return token in re.split(rb"[ ,\t]", value.lower())
+    Some of them may be in NOT_TRAILERS.
+    """
+    listed = {name.strip(b" \t") for name in b",".join(values).split(b",")}
+    return {canonical(name) if TOKEN.fullmatch(name) else name for name in listed if name}

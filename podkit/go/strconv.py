@@ -1,4 +1,4 @@
-"""Texts to values as Go's ``strconv`` reads them, since callers of the original rely on it."""
+"""Texts to values and back as Go's ``strconv`` does it, since callers of the original rely on it."""
 
 import re
 from typing import Final
@@ -7,6 +7,7 @@ _TRUE: Final = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE: Final = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _INT64: Final = 1 << 63
+_NAMED: Final = dict(zip("\a\b\f\n\r\t\v\\", "abfnrtv\\", strict=True))  # ``\n`` and the like
 
 
 def parse_bool(text: str) -> bool:
@@ -29,3 +30,24 @@ def parse_int(text: str) -> int:
 def wrap_int64(value: int) -> int:
     """The value as 64 bits hold it: Go's integers wrap around."""
     return (value + _INT64) % (2 * _INT64) - _INT64
+
+
+def quote(text: str, mark: str = '"') -> str:
+    """The text between quotation marks, escaped as ``%q`` does it.
+
+    Bytes that are no UTF-8 are lone surrogates in `text` (``surrogateescape``) and become ``\\xff``.
+    """
+    return mark + "".join([_escape(letter, mark) for letter in text]) + mark
+
+
+def _escape(letter: str, mark: str) -> str:
+    if letter == mark or letter in _NAMED:
+        return "\\" + _NAMED.get(letter, letter)
+    if letter.isprintable():
+        return letter
+    number = ord(letter)
+    if 0xDC80 <= number <= 0xDCFF:
+        return f"\\x{number - 0xDC00:02x}"
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}"

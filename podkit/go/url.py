@@ -1,24 +1,28 @@
 """Request targets and queries, read and written as Go's ``net/url`` does, on bytes."""
 
 import re
+from html import escape
 from typing import Final, NamedTuple
+from urllib.parse import quote_from_bytes
 
+from podkit.go.host import parse_authority
+from podkit.go.percent import unescape
 from podkit.go.strconv import parse_bool
 
-_SCHEME: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*):")
-_BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:")
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 # the characters that Go's Path keeps when it escapes, and those it leaves where a client sent them raw
-_ESCAPED: Final = re.compile(rb"[^A-Za-z0-9\-_.~$&+,/:;=@]")
+_KEPT: Final = "$&+,/:;=@"
 _UNTOUCHED: Final = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]%]*")
-_AUTHORITY: Final = re.compile(
-    rb"(?:[A-Za-z0-9\-._:~!$&'()*+,;=%@]*@)?"
-    rb"((?:\[[^\]]*\]|(?:[A-Za-z0-9\-_.~!$&'()*+,;=<>\"\x80-\xff]|%[89A-Fa-f][0-9A-Fa-f])*)(?::[0-9]*)?)"
-)
+_REDIRECTED: Final = [chr(byte) if byte < 0x80 else f"%{byte:02x}" for byte in range(256)]
+_MAX_PAIRS: Final = 10_000  # of a query; Go reads none of a longer one
 
 
 class Target(NamedTuple):
-    """A request target: the escaped path (empty for CONNECT), the raw query, the host if it named one."""
+    """A request target: the escaped path, the raw query, the host if it named one.
+
+    The path is empty where the target has none, as ``mailto:someone`` or CONNECT's ``host:port``.
+    """
 
     path: bytes
     query: bytes
@@ -26,57 +30,40 @@ class Target(NamedTuple):
     request_uri: bytes  # path and query as the original writes them
 
 
-def unescape(text: bytes) -> bytes:
-    """The text with each ``%XX`` replaced by its byte; ValueError for a lone percent sign."""
-    if b"%" not in text:
-        return text
-    if _BAD_PERCENT.search(text):
-        raise ValueError("invalid URL escape")
-    return _PERCENT.sub(lambda match: bytes((int(match[1], 16),)), text)
-
-
 def escape_path(path: bytes) -> bytes:
     """A path as ``URL.EscapedPath`` writes it: as it came if validly encoded, else escaped anew."""
     plain = unescape(path)
-    if _UNTOUCHED.fullmatch(path) or path == b"*":
+    if _UNTOUCHED.fullmatch(path):
         return path
-    return _ESCAPED.sub(lambda match: b"%%%02X" % ord(match[0]), plain)
+    return quote_from_bytes(plain, _KEPT).encode()
 
 
 def parse_target(method: bytes, text: bytes) -> Target:
     """The target of a request line, in origin, absolute, asterisk or authority form.
 
-    Raises ValueError where Go's ``url.ParseRequestURI`` fails. Control characters are the caller's to refuse.
+    Raises ValueError where Go's ``url.ParseRequestURI`` fails.
     """
-    authority_form = method == b"CONNECT" and not text.startswith(b"/")
-    if authority_form:
-        text = b"http://" + text
+    if _CONTROL.search(text):
+        raise ValueError("invalid control character in URL")
     if text == b"*":
         return Target(b"*", b"", b"", b"*")
-    scheme = b""
-    if not text.startswith(b"/"):
-        match = _SCHEME.match(text)
-        if match is None:
+    if method == b"CONNECT" and not text.startswith(b"/"):
+        text = b"http://" + text
+    match = _SCHEME.match(text)
+    scheme = match[0] if match else b""
+    rest, mark, query = text[len(scheme) :].partition(b"?")
+    if not rest.startswith(b"/"):
+        if not scheme:
             raise ValueError("invalid URI for request")
-        scheme, text = match[1], text[match.end() :]
-    rest, mark, query = text.partition(b"?")
-    tail = mark + query
-    if not rest.startswith(b"/"):  # an opaque target, such as mailto:someone
-        return Target(b"/", query, b"", rest + tail)
+        return Target(b"", query, b"", rest + mark + query)
     host = b""
     if scheme and rest.startswith(b"//"):
         authority, slash, after = rest[2:].partition(b"/")
-        found = _AUTHORITY.fullmatch(authority)
-        if found is None:
-            raise ValueError("invalid host")
-        host, rest = found[1], slash + after
+        host, rest = parse_authority(authority), slash + after
     path = escape_path(rest)
-    if authority_form and not path:
+    if method == b"CONNECT" and not path:
         return Target(b"", query, host, host)
-    shown = path or b"/"
-    if shown.startswith(b"//") and scheme:
-        shown = scheme.lower() + b":" + shown
-    return Target(path, query, host, shown + tail)
+    return Target(path, query, host, (path or b"/") + mark + query)
 
 
 def clean_path(path: bytes) -> bytes:
@@ -95,10 +82,24 @@ def clean_path(path: bytes) -> bytes:
     return cleaned + b"/" if path.endswith(b"/") and kept else cleaned
 
 
+def escape_non_ascii(url: bytes) -> bytes:
+    """A URL as Go's redirects send it: bytes above ASCII as ``%xx``, all else as it is."""
+    return url if url.isascii() else "".join([_REDIRECTED[byte] for byte in url]).encode()
+
+
+def escape_html(text: bytes) -> bytes:
+    """The text as Go's ``html.EscapeString`` writes it."""
+    shown = escape(text.decode("latin-1"))
+    return shown.replace("&quot;", "&#34;").replace("&#x27;", "&#39;").encode("latin-1")
+
+
 def parse_query(query: bytes) -> dict[str, str]:
-    """The first value of each name; pairs with a bad escape or a semicolon are dropped, as Go drops them."""
+    """The first value of each name; pairs with a bad escape or a semicolon are dropped, as Go drops them.
+
+    A query of over 10,000 pairs is dropped whole, as Go does.
+    """
     values: dict[str, str] = {}
-    if not query:
+    if not query or query.count(b"&") >= _MAX_PAIRS:
         return values
     for pair in query.split(b"&"):
         if not pair or b";" in pair:

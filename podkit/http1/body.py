@@ -3,7 +3,7 @@
 import re
 from typing import Final, Protocol
 
-from podkit.http1.head import parse_headers
+from podkit.http1.head import parse_fields
 from podkit.limits import Limits
 from podkit.message import NO_HEADERS, Headers, HttpError
 
@@ -133,7 +133,9 @@ class ChunkedBody:
         block = bytes(data[position : end + 2]).replace(b"\r\n", b"\n")
         lines = block.split(b"\n\n")[0].removeprefix(b"\n")
         try:
-            self.trailers = parse_headers(lines.rstrip(b"\n").split(b"\n")) if lines else NO_HEADERS
+            self.trailers = (
+                parse_fields(lines.rstrip(b"\n"), self._limits.max_header_lines) if lines else NO_HEADERS
+            )
         except HttpError as problem:
             self.error = problem.reason
         self.complete = not self.error

@@ -3,21 +3,25 @@
 import re
 from typing import Final
 
-from podkit.go.header import NOT_TRAILERS, TOKEN, canonical, tokens, trailer_names
+from podkit.go.header import NOT_TRAILERS, TOKEN, canonical, has_element, has_token, leads_to, trailer_names
+from podkit.go.host import is_valid_host
+from podkit.go.strconv import quote
 from podkit.go.url import Target, parse_target
+from podkit.limits import Limits
 from podkit.message import Head, HttpError
 
-MAX_HEAD: Final = (1 << 20) + 4096  # bytes of request line and headers, as the original's limit
-MAX_LINES: Final = 10_000  # of a head, since each line costs more than its bytes
+_MAX_FIELDS: Final = Limits().max_header_lines
+_MAX_LINES: Final = 10_000  # with those that carry a header on, which Go does not count
 
+_SHOWN: Final = 4096  # bytes of a malformed line
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
-_HOST: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 # request lines that mean what they say: nothing to unescape, no scheme, no host
 _PLAIN_LINE: Final = re.compile(
-    rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?(\S*))?) (HTTP/1\.[01])"
+    rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?([^\x00-\x20\x7f]*))?) (HTTP/1\.[01])"
 )
-_DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+_DIGITS: Final = re.compile(rb"[0-9]+")
+_INT64_DIGITS: Final = 19
 
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
@@ -42,59 +46,89 @@ def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
         raise HttpError(400, str(problem)) from None
 
 
-def parse_headers(lines: list[bytes]) -> dict[bytes, list[bytes]]:
-    """Header lines (without line ends) by canonical name; a line that starts with space goes on the last."""
+def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, list[bytes]]:
+    """The header or trailer lines in `block`, without an empty line, by their canonical names.
+
+    Raises HttpError in Go's words, which tell of trailers: 400 for a malformed line, 431 for too many.
+    """
+    text = block.replace(b"\r\n", b"\n")
+    if text.count(b"\n") > _MAX_LINES:
+        raise HttpError(431, "message too large")
+    lines = text.split(b"\n")
+    if b"\n " in text or b"\n\t" in text:
+        lines = _unfold(lines)
+    if len(lines) > max_fields:
+        raise HttpError(431, "message too large")
+    clean = text.translate(None, _CONTROLS) == text
     headers: dict[bytes, list[bytes]] = {}
-    values: list[bytes] | None = None
     for line in lines:
         name, colon, value = line.partition(b":")
-        if not colon or line[0] in b" \t":
-            if values is None or line[:1] not in (b" ", b"\t"):
-                raise HttpError(400, "malformed header")
-            values[-1] = (values[-1] + b" " + line.strip(b" \t")).strip(b" \t")
-            continue
+        if not colon:
+            raise _malformed(": missing colon", line)
         try:
             name = canonical(name)
-        except ValueError as problem:
-            raise HttpError(400, str(problem)) from None
+        except ValueError:
+            raise _malformed(" line", line) from None
+        if not clean and line.translate(None, _CONTROLS) != line:
+            raise _malformed(" line", line)
         values = headers.get(name)
         if values is None:
-            values = headers[name] = [value.strip(b" \t")]
+            headers[name] = [value.strip(b" \t")]
         else:
             values.append(value.strip(b" \t"))
     return headers
 
 
-def parse_head(block: bytes) -> Head:
-    """The head in `block`: a request line and header lines, up to but without the empty line.
+def _malformed(what: str, line: bytes) -> HttpError:
+    shown = quote(line[:_SHOWN].strip(b" \t").decode("utf-8", "surrogateescape"))
+    return HttpError(400, f"malformed MIME header{what}: {shown}")
 
+
+def _unfold(lines: list[bytes]) -> list[bytes]:
+    """Lines in which each header is whole: one that starts with space carries on the one before."""
+    whole: list[list[bytes]] = []
+    for line in lines:
+        if line[:1] not in (b" ", b"\t"):
+            whole.append([line.rstrip(b" \t")])
+        elif not whole:
+            raise _malformed(" initial line", line)
+        elif b":" not in whole[-1][0]:
+            raise _malformed(": missing colon", whole[-1][0])
+        else:
+            whole[-1].append(line.strip(b" \t"))
+    return [b" ".join(pieces) for pieces in whole]
+
+
+def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
+    """The head in `block`: a request line and header lines, up to the line feed of the last.
+
+    So `block` may end in a carriage return, and only in one that belongs to that line's end.
     Raises HttpError with the status that the original answers.
     """
-    text = block.replace(b"\r\n", b"\n").removesuffix(b"\r")
-    lines = text.split(b"\n")
-    if len(lines) > MAX_LINES:
-        raise HttpError(431, "too many header lines")
-    method, target, protocol = parse_start(lines[0])
-    if text.translate(None, _CONTROLS) != text:
-        raise HttpError(400, "control character in the head")
-    headers = parse_headers(lines[1:])
+    start, _, fields = block.removesuffix(b"\r").partition(b"\n")
+    method, target, protocol = parse_start(start.removesuffix(b"\r"))
+    headers = parse_fields(fields, max_fields) if fields else {}
     major, minor = protocol[5] - 48, protocol[7] - 48
 
     hosts = headers.pop(b"Host", None)
     if hosts and len(hosts) > 1:
         raise HttpError(400, "too many Host headers")
-    connection = tokens(headers.get(b"Connection")) if b"Connection" in headers else []
     at_least_11 = (major, minor) >= (1, 1)
-    length, trailer_names = _framing(headers, at_least_11)
+    length, trailers = _framing(headers, at_least_11, max_fields)
     if major != 1:
         raise HttpError(505, "unsupported protocol version")
     if hosts is None and at_least_11 and method != b"CONNECT":
         raise HttpError(400, "missing required Host header")
     host = target.host or (hosts[0] if hosts else b"")
-    if hosts and not _HOST.fullmatch(hosts[0]):
+    if hosts and not is_valid_host(hosts[0]):
         raise HttpError(400, "malformed Host header")
     if b"Pragma" in headers and headers[b"Pragma"][0] == b"no-cache":
         headers.setdefault(b"Cache-Control", [b"no-cache"])  # as Go does for old clients
+    connection = headers.get(b"Connection")
+    if connection is None:
+        close, upgrade = not at_least_11, b""
+    else:
+        close, upgrade = _closes(connection, at_least_11), _upgrade(connection, headers)
     return Head(
         method,
         target.path,
@@ -103,41 +137,61 @@ def parse_head(block: bytes) -> Head:
         host,
         (major, minor),
         headers,
-        b"close" in connection or (not at_least_11 and b"keep-alive" not in connection),
+        close or method == b"CONNECT",
         length,
-        trailer_names,
-        _upgrade(connection, headers) if connection else b"",
+        trailers,
+        upgrade,
     )
+
+
+def _closes(connection: list[bytes], at_least_11: bool) -> bool:
+    """Whether the connection ends after the answer; Go reads the header in two ways, and heeds both."""
+    if not at_least_11:
+        return not has_token(connection[0], b"keep-alive")
+    return has_token(connection[0], b"close") or has_element(connection, b"close")
 
 
 def _upgrade(connection: list[bytes], headers: dict[bytes, list[bytes]]) -> bytes:
     """The protocol that the client would rather speak, of those that are spoken here."""
-    protocols = tokens(headers.get(b"Upgrade"))
-    if b"upgrade" in connection and b"websocket" in protocols:
+    protocols = headers.get(b"Upgrade")
+    if leads_to(connection, b"upgrade") and leads_to(protocols, b"websocket"):
         return b"websocket"
-    return b"h2c" if b"http2-settings" in connection and b"h2c" in protocols else b""
+    return b"h2c" if has_element(connection, b"http2-settings") and has_element(protocols, b"h2c") else b""
 
 
-def _framing(headers: dict[bytes, list[bytes]], at_least_11: bool) -> tuple[int, tuple[bytes, ...]]:
+def _framing(
+    headers: dict[bytes, list[bytes]], at_least_11: bool, max_fields: int
+) -> tuple[int, tuple[bytes, ...]]:
     """The body's length (-1 for chunked) and the names of announced trailers; removes what Go removes."""
     codings = headers.pop(b"Transfer-Encoding", None)
-    if codings is not None and at_least_11:
-        if len(codings) != 1 or codings[0].lower() != b"chunked":
-            raise HttpError(501, "unsupported transfer encoding")
-        headers.pop(b"Content-Length", None)
-        try:
-            names = trailer_names(headers.pop(b"Trailer", []))
-        except ValueError as problem:
-            raise HttpError(400, str(problem)) from None
-        if NOT_TRAILERS.intersection(names):
-            raise HttpError(400, "bad trailer key")
-        return -1, tuple(sorted(names))
+    chunked = at_least_11 and codings is not None
+    if at_least_11 and codings is not None and [coding.lower() for coding in codings] != [b"chunked"]:
+        raise HttpError(501, "unsupported transfer encoding")
     lengths = headers.get(b"Content-Length")
-    if not lengths:
-        return 0, ()
-    if any(length != lengths[0] for length in lengths):
-        raise HttpError(400, "different Content-Length headers")
-    headers[b"Content-Length"] = lengths[:1]
-    if not _DIGITS.fullmatch(lengths[0]) or int(lengths[0]) >= 1 << 63:
+    length = 0
+    if lengths:
+        if any(other != lengths[0] for other in lengths):
+            raise HttpError(400, "different Content-Length headers")
+        headers[b"Content-Length"] = lengths[:1]
+        length = parse_length(lengths[0])
+    if not chunked:
+        return length, ()
+    headers.pop(b"Content-Length", None)
+    return -1, _announced(headers.pop(b"Trailer", []), max_fields)
+
+
+def _announced(values: list[bytes], max_fields: int) -> tuple[bytes, ...]:
+    if sum(value.count(b",") + 1 for value in values) > max_fields:
+        raise HttpError(431, "too many trailers")
+    names = trailer_names(values)
+    if not NOT_TRAILERS.isdisjoint(names):
+        raise HttpError(400, "bad trailer key")
+    return tuple(sorted(names))
+
+
+def parse_length(text: bytes) -> int:
+    """A Content-Length; HttpError where it is no number of 63 bits."""
+    digits = text.lstrip(b"0")
+    if not _DIGITS.fullmatch(text) or len(digits) > _INT64_DIGITS or int(digits or b"0") >= 1 << 63:
         raise HttpError(400, "bad Content-Length")
-    return int(lengths[0]), ()
+    return int(digits or b"0")

@@ -66,10 +66,10 @@ class RequestReader:
         if head is None:
             return None
         self._skippable = _STRAY_LINE_ENDS if head.method == b"POST" else 0
-        client, server = self._client, self._server
+        client = self._client
         client.requests += 1
-        self.route = server.find_route(head)
-        if head.length or b"Expect" in head.headers or self.route.keeps_raw:
+        self.route = route = self._server.find_route(head)
+        if head.length or b"Expect" in head.headers or route.keeps_raw:
             return self._begin_body(head, data, position)
         return Request(head, client, client.requests)
 
@@ -90,10 +90,12 @@ class RequestReader:
             self._watch_head(data)
             return None
         block = bytes(data[start:end])
-        self.position, self._searched, self._started, self.began = stop, 0, False, 0.0
+        self.position = stop
+        if self.began:
+            self._searched, self._started, self.began = 0, False, 0.0
         if block == self._last_block:  # load, probes and pollers repeat themselves
             return self._last_head
-        head = parse_head(block)
+        head = parse_head(block, limits.max_header_lines)
         if end - start <= _REMEMBERED:
             self._last_block, self._last_head = block, head
         return head
@@ -114,7 +116,7 @@ class RequestReader:
         expectation = head.header(b"Expect")
         waits = has_token(expectation, b"100-continue") and head.version >= (1, 1) and head.length != 0
         if expectation and not has_token(expectation, b"100-continue"):
-            raise HttpError(417, "unknown expectation")
+            raise HttpError(417, "")
         if self.route.keeps_raw:
             self._raw += memoryview(data)[start : self.position]
         if reads and head.length > limit:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from podkit.message import Block, Head, Response, content_length
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_WITHOUT_BODY = frozenset((b"HEAD", b"CONNECT"))  # in some answers
 _CLOSE = (b"Connection", b"close")
 _KEEP_ALIVE = (b"Connection", b"keep-alive")
 _GO_TEXTS = {
@@ -38,6 +39,17 @@ def is_chunked(head: Head, response: Response) -> bool:
 
 def _has_unknown_length(response: Response) -> bool:
     return response.length is None and not isinstance(response.body, bytes)
+
+
+def render_answer(head: Head, response: Response, close: bool, date_line: bytes) -> bytes:
+    """The whole of an answer whose body is at hand."""
+    body = response.body
+    assert isinstance(body, bytes)
+    if close or head.version != (1, 1) or response.status != 200 or head.method in _WITHOUT_BODY:
+        start = render_head(head, response, close, date_line)
+        return start if head.method == b"HEAD" else start + body
+    fields = b"".join([b"%s: %s\r\n" % header for header in response.headers])
+    return b"HTTP/1.1 200 OK\r\n%s%sContent-Length: %d\r\n\r\n%s" % (fields, date_line, len(body), body)
 
 
 def render_head(head: Head, response: Response, close: bool, date_line: bytes) -> bytes:

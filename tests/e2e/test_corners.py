@@ -55,7 +55,7 @@ def test_trailers_show_where_any_was_announced(whoami: Server, announced: list[s
         ("If-Modified-Since: Fri, 01 Jan 2100 00:00:00 +0000", 200),
         ("If-Modified-Since: Fri Jan  1 00:00:00 2100", 304),
         ("If-Modified-Since: Wednesday, 01-Jan-68 00:00:00 GMT", 304),
-        ("Range: bytes=0-1,500-", 206),
+        ("Range: bytes=0-1,500-", 200),
     ],
 )
 def test_conditions_are_parsed_as_go_parses_them(whoami: Server, header: str, status: int) -> None:

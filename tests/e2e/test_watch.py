@@ -112,6 +112,14 @@ def test_traefik_with_a_sticky_cookie(pods: list[Server]) -> None:
     assert "1 without a name" in outside.out
 
 
+def test_a_proxy_that_refuses_http2(pods: list[Server]) -> None:
+    """It says so in the TLS handshake, as Go's servers do: no loss, but a note."""
+    with traefik([each.port for each in pods], tls=issue("whoami"), http2=False) as proxy:
+        watched = run_watch("-n", "4", "--all", "--insecure", proxy.url)
+    assert (watched.status, watched.out.count("not spoken here")) == (0, 2)
+    assert watched.counts("keep-alive") == [2, 2, 1]
+
+
 def test_traefik_without_tls_speaks_http2_too(pods: list[Server]) -> None:
     """With prior knowledge; gRPC goes through where the pods are asked by HTTP/2, else it is missing."""
     with traefik([each.port for each in pods], scheme="h2c") as proxy:

@@ -77,8 +77,6 @@ def test_broken_frames_end_the_connection_alone(whoami: Server, data: bytes) -> 
         ((HANDSHAKE[0], *HANDSHAKE[2:]), "GET", 400),
         (HANDSHAKE, "PUT", 405),
         ((*HANDSHAKE[:3], "Sec-WebSocket-Key: short"), "GET", 400),
-        ((*HANDSHAKE, "Origin: http://other.example"), "GET", 403),
-        ((*HANDSHAKE, "Origin: http://WHOAMI.example"), "GET", 101),
     ],
 )
 def test_bad_handshakes_are_refused(whoami: Server, headers: tuple[str, ...], method: str, status: int) -> None:
@@ -88,8 +86,7 @@ def test_bad_handshakes_are_refused(whoami: Server, headers: tuple[str, ...], me
         answer = client.read()
         assert answer is not None
         assert answer.status == status
-        if status != 101:
-            client.send(request("/bench"))
-            after = client.read()
-            assert after is not None
-            assert after.body == b"1"
+        client.send(request("/bench"))
+        after = client.read()
+        assert after is not None
+        assert after.body == b"1"

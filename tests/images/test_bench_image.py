@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
+
 from tests.images.conftest import ROOT
 from tests.images.engine import docker, run
 
 
+@pytest.mark.slow
 def test_figures_are_printed_and_nothing_is_left(prefix: str) -> None:
     """For each server: docker run and process start to the first answer, and memory; no container stays."""
     before = containers(prefix)

@@ -171,6 +171,7 @@ def test_the_commands_of_the_readme(labs: Labs) -> None:
     assert names.count("kubia has address ") == 3
 
 
+@pytest.mark.slow
 def test_a_replaced_replica_is_found(labs: Labs) -> None:
     """nginx asks for the addresses again: the labs answer on after a replica went and came back elsewhere."""
     victim = sorted(labs.containers("whoareyou"))[0]

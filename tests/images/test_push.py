@@ -3,11 +3,14 @@
 import re
 import subprocess
 
+import pytest
+
 from podkit import __version__
 from tests.images.conftest import ROOT
 from tests.images.engine import contained, docker, inspect, run, unique
 
 
+@pytest.mark.slow
 def test_pushed_images_come_back_the_same_and_run(prefix: str, registry: str) -> None:
     """Both tags of all three images are pushed; what is pulled has the digest that was pushed, and answers."""
     target = f"{registry}/{unique('you')}"
@@ -20,7 +23,8 @@ def test_pushed_images_come_back_the_same_and_run(prefix: str, registry: str) ->
     try:
         for name in names:
             assert f"Digest: {digests[name]}" in docker("pull", name)
-            assert inspect(name)["RepoDigests"] == [f"{name.rpartition(':')[0]}@{digests[name]}"]
+            # those of other registries that hold the same image stand beside it
+            assert f"{name.rpartition(':')[0]}@{digests[name]}" in inspect(name)["RepoDigests"]
         with contained(f"{target}/whoami:{__version__}", "--name", "pulled") as container:
             assert container.get("/").body.startswith(b"Name: pulled\n")
     finally:

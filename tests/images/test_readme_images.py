@@ -22,6 +22,7 @@ def shell(command: str) -> str:
     return run("sh", "-c", f"cd '{ROOT}' && {command}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_the_table_is_true(prefix: str, row: list[str]) -> None:
     """Sizes, roughly, the user, the port, and each named tool."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from uuid import uuid4
 
+import pytest
+
 from tests.labs.kubelet import Pod, docker, until
 from tests.labs.manifests import everything
 from tests.labs.rollout import Service
@@ -79,6 +81,7 @@ async def curls(pod: Pod, target: str, times: int) -> Counter[str]:
     return Counter(line.split()[2] for line in lines)
 
 
+@pytest.mark.slow
 async def test_names_lead_across_namespaces(images: dict[str, str]) -> None:
     """A short name stays in the namespace; the full one leads to the other; from utils and kubia."""
     async with cluster(images) as lab:
@@ -91,6 +94,7 @@ async def test_names_lead_across_namespaces(images: dict[str, str]) -> None:
             assert " 1 received" in await type_in(client, f"ping -c 1 {there.address}")
 
 
+@pytest.mark.slow
 async def test_a_headless_name_has_all_addresses(images: dict[str, str]) -> None:
     """host finds the short name by the search domains, and shows every pod, in an order that changes."""
     async with cluster(images) as lab:
@@ -118,6 +122,7 @@ def nearest(client: Pod, pods: list[Pod]) -> set[str]:
     return {pod.name for pod in pods if distance(pod) == least}
 
 
+@pytest.mark.slow
 async def test_the_client_makes_a_headless_name_sticky(images: dict[str, str]) -> None:
     """Where glibc sorts the addresses, curl reaches the nearest pod (or pods); else it spreads.
 
@@ -141,6 +146,7 @@ async def test_the_client_makes_a_headless_name_sticky(images: dict[str, str]) -
         assert set(await curls(sorting, "kubia-headless:8080", 30)) == nearest(sorting, left)
 
 
+@pytest.mark.slow
 async def test_each_connection_of_a_service_is_placed_anew(images: dict[str, str]) -> None:
     """One curl that keeps its connection stays with one pod; that is HTTP, not the service."""
     async with cluster(images) as lab:

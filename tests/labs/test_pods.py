@@ -39,6 +39,7 @@ def process_status(pid: str) -> dict[str, list[str]]:
     return {words[0]: words[1:] for words in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERVERS)
 async def test_servers_start_and_end(name: str, images: dict[str, str]) -> None:
     """Ready under the restricted security context, and gone within the grace period with status 0."""
@@ -57,6 +58,7 @@ async def test_utils_ends_when_told(images: dict[str, str]) -> None:
         assert seconds < PATIENCE
 
 
+@pytest.mark.slow
 async def test_answers(images: dict[str, str]) -> None:
     """whoami and whoareyou tell their names; kubia the node that the Downward API told it."""
     async with running("whoami-deployment", images) as pod:
@@ -82,6 +84,7 @@ async def test_processes_have_no_rights(name: str, images: dict[str, str]) -> No
         assert status["Seccomp:"] == ["2"]
 
 
+@pytest.mark.slow
 async def test_health_drains_a_pod_and_does_not_restart_it(images: dict[str, str]) -> None:
     """POST 500 to /health: not ready, but alive; POST 200: ready again. Liveness never fails."""
     async with running("whoami-deployment", images) as pod:
@@ -98,6 +101,7 @@ async def test_health_drains_a_pod_and_does_not_restart_it(images: dict[str, str
         print(f"\nPOST 500 /health: not ready after {drained:.1f} s, liveness ok, 0 restarts; POST 200: ready")
 
 
+@pytest.mark.slow
 async def test_a_hanging_server_fails_its_probes(images: dict[str, str]) -> None:
     """Liveness too, so that Kubernetes restarts it."""
     async with running("whoami-deployment", images) as pod:
@@ -107,6 +111,7 @@ async def test_a_hanging_server_fails_its_probes(images: dict[str, str]) -> None
         await docker("unpause", pod.name)
 
 
+@pytest.mark.slow
 async def test_a_request_in_flight_at_the_end_is_answered(images: dict[str, str]) -> None:
     """Also one that is still waiting when preStop is over and SIGTERM comes."""
     async with running("whoami-deployment", images) as pod:

@@ -37,6 +37,7 @@ async def deployed(replicas: int, spec: Spec, images: dict[str, str]) -> AsyncIt
             await pod.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["whoami-deployment", "ns1/kubia"])
 async def test_no_request_is_lost(name: str, images: dict[str, str]) -> None:
     """Neither of clients with a connection for each request, nor of clients that keep theirs."""
@@ -58,6 +59,7 @@ async def test_no_request_is_lost(name: str, images: dict[str, str]) -> None:
     assert [status for status, _ in ends] == [0] * deployment["replicas"]
 
 
+@pytest.mark.slow
 async def test_without_pre_stop_requests_are_lost(images: dict[str, str]) -> None:
     """What preStop is for, and that the test above would notice: the pod goes before the nodes know."""
     spec = deepcopy(WHOAMI["spec"]["template"]["spec"])

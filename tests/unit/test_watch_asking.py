@@ -18,6 +18,7 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, Settin
 
 from tests.proxies import free_port
 from tests.watching import watch
+from whoami.watch.connection import Http2Connection, NotTakenError
 
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -92,6 +93,18 @@ async def test_the_request_is_the_one_asked_for() -> None:
         await watch("-n", "1", url.removeprefix("http://"))
     paths = ["/", "/whoareyou?x=1", "/whoareyou/.who?wait=1ms", "/"]
     assert asked == [(path, "close", "whoami-watch/") for path in paths]
+
+
+@pytest.mark.parametrize("flags", [(), ("--keep-alive",), ("--http2",), ("--grpc",)])
+async def test_a_connection_that_ends_at_once(flags: tuple[str, ...]) -> None:
+    """As a balancer does it that has no pod: nobody waits for it."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with raw(hang_up) as url:
+        watched = await watch("-n", "4", *flags, "--rate", "20", url)
+    assert watched.summary == "4 requests, 0 pods, 4 lost (refused 0, reset 4, timed out 0, 5xx 0)"
 
 
 async def test_a_connection_that_ends_early_is_a_request_lost() -> None:
@@ -302,7 +315,7 @@ async def test_who_does_not_speak_http2_is_told_apart() -> None:
     assert everything.status == 0
     assert everything.out.count("not spoken here") == 2
     assert alone.status == 1
-    assert alone.err == "whoami watch: no HTTP/2 here: it answers by HTTP/1.1\n"
+    assert alone.err == "whoami watch: no HTTP/2 here: its answer is not HTTP/2\n"
 
 
 class Http2Peer:
@@ -311,17 +324,19 @@ class Http2Peer:
     ``finish``: says GOAWAY in front of the answer. ``refuse``: says that it did not take the stream.
     """
 
-    def __init__(self, goodbyes: dict[int, str]) -> None:
+    def __init__(self, goodbyes: dict[int, str], streams: int = 100, pause: float = 0.0) -> None:
         self.connections = 0
         self.requests = 0
         self._goodbyes = goodbyes
+        self._settings = {SettingsFrame.MAX_CONCURRENT_STREAMS: streams}
+        self._pause = pause
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         goodbye = self._goodbyes.get(self.connections, "")
         pod, encoder = f"pod-{self.connections}", Encoder()
         await reader.readexactly(24)
-        writer.write(SettingsFrame(0).serialize())
+        writer.write(SettingsFrame(0, self._settings).serialize())
         while True:
             frame, length = Frame.parse_frame_header(memoryview(await reader.readexactly(9)))
             await reader.readexactly(length)
@@ -334,7 +349,18 @@ class Http2Peer:
             head = HeadersFrame(frame.stream_id, encoder.encode([(":status", "200")]), flags=["END_HEADERS"])
             body = DataFrame(frame.stream_id, f"Hostname: {pod}\n".encode(), flags=["END_STREAM"])
             leave = [GoAwayFrame(0, last_stream_id=frame.stream_id)] if goodbye else []
-            writer.write(b"".join(each.serialize() for each in (*leave, head, body)))
+            reply = b"".join(each.serialize() for each in (*leave, head, body))
+            asyncio.get_running_loop().call_later(self._pause, writer.write, reply)
+
+
+async def test_who_has_its_limit_of_streams_gets_another_connection() -> None:
+    """Slow requests at a rate wait for no stream to end."""
+    peer = Http2Peer({}, streams=2, pause=0.3)
+    async with raw(peer) as url:
+        watched = await watch("-n", "6", "--http2", "--rate", "100", url)
+    assert watched.status == 0
+    assert (peer.requests, peer.connections) == (6, watched.counts("HTTP/2")[-1])
+    assert 3 <= peer.connections <= 4  # the first streams are opened before the limit is known
 
 
 @pytest.mark.parametrize("pace", [(), ("--rate", "100")])
@@ -348,11 +374,48 @@ async def test_goaway_loses_no_request(pace: tuple[str, ...]) -> None:
     assert watched.counts("HTTP/2")[-1] == peer.connections == 3
 
 
+async def test_a_connection_that_says_goodbye_at_once() -> None:
+    """An HTTP/2 peer that never takes a request is a loss, soon."""
+
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(SettingsFrame(0).serialize() + GoAwayFrame(0, last_stream_id=0).serialize())
+        await reader.read()
+
+    async with raw(leave) as url:
+        watched = await watch("-n", "2", "--http2", url)
+    assert watched.summary == "2 requests, 0 pods, 2 lost (refused 0, reset 2, timed out 0, 5xx 0)"
+
+
+GET = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
+
+
+@pytest.mark.parametrize(
+    ("goodbye", "problem"),
+    [(b"", ConnectionError), (GoAwayFrame(0, last_stream_id=0).serialize(), NotTakenError)],
+)
+async def test_an_http2_connection_that_ended_meanwhile(goodbye: bytes, problem: type[Exception]) -> None:
+    """What the peer said with the handshake, no request waits for: it hung up, or is about to."""
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if goodbye:
+            writer.write(SettingsFrame(0).serialize() + goodbye)
+            await reader.read()
+
+    async with raw(end) as url:
+        loop, port = asyncio.get_running_loop(), int(url.rpartition(":")[2])
+        _, connection = await loop.create_connection(lambda: Http2Connection(1), "127.0.0.1", port)
+        async with asyncio.timeout(5):
+            while connection.has_room:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            with pytest.raises(problem):
+                await connection.exchange(GET, b"")
+
+
 async def test_http2_peers_that_talk_nonsense() -> None:
     """Are a loss, with a reason."""
 
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"\0" * 5000)
+        writer.write(SettingsFrame(0).serialize() + b"\0" * 5000)
         await reader.read()
 
     async with raw(babble) as url:

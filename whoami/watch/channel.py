@@ -1,57 +1,17 @@
-"""Requests over HTTP/2: one connection, each request a stream of it. Only this module knows h2."""
+"""Requests over HTTP/2 to one target: on one connection, and on another when that takes no more."""
 
 import asyncio
+import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final
 
-from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
-from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    Event,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-    TrailersReceived,
-)
-from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
-
+from whoami.watch.connection import Http2Connection, NotTakenError, Response
 from whoami.watch.outcome import Lost, LostError, NotSpokenError
-from whoami.watch.peer import LIMIT
 from whoami.watch.target import Target
 
 _MOST_CONNECTIONS: Final = 500
-_MOST_UNSENT: Final = 1 << 20  # bytes of answers to pings and settings that the peer does not take
 _ATTEMPTS: Final = 3  # for a request that a connection about to close has not taken
-_LAST_STREAM: Final = 1 << 30  # far from where the numbers end
-
-
-class _NotTaken(Exception):
-    """The peer says that it has not looked at the request: it may be sent again (RFC 9113, 8.7)."""
-
-
-@dataclass
-class Response:
-    """An answer: `headers` are those of its trailers too."""
-
-    connection: int
-    done: "asyncio.Future[None]"
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytearray = field(default_factory=bytearray)
-
-    def header(self, name: str) -> str:
-        """The first header of that name, else nothing."""
-        return next((value for key, value in self.headers if key == name), "")
-
-    @property
-    def status(self) -> int:
-        """The status; 0 where it is no number."""
-        status = self.header(":status")
-        return int(status) if status.isascii() and status.isdigit() else 0
+_NO_PROTOCOL: Final = "no application protocol"  # OpenSSL's words for the alert of RFC 7301
 
 
 class Channel:
@@ -61,7 +21,7 @@ class Channel:
         self.connections = 0
         self._target = target
         self._tls = target.tls("h2")
-        self._open: list[_Connection] = []
+        self._open: list[Http2Connection] = []
         self._opening = asyncio.Lock()
 
     async def request(
@@ -75,18 +35,16 @@ class Channel:
             connection = await self._find()
             try:
                 return await connection.exchange([*head, *fields], body)
-            except _NotTaken:
+            except NotTakenError:
                 continue
-            except ProtocolError as problem:
-                raise LostError(Lost.OTHER, f"HTTP/2: {problem}") from problem
-        raise LostError(Lost.RESET, "the peer takes no more requests")
+        raise LostError(Lost.RESET, "the peer takes no requests")
 
     def close(self) -> None:
         """Say goodbye on each connection."""
         for connection in self._open:
             connection.close()
 
-    async def _find(self) -> "_Connection":
+    async def _find(self) -> Http2Connection:
         async with self._opening:
             self._open = [each for each in self._open if not each.closed]
             for connection in self._open:
@@ -98,18 +56,20 @@ class Channel:
             self._open.append(connection)
             return connection
 
-    async def _connect(self) -> "_Connection":
+    async def _connect(self) -> Http2Connection:
         failure: OSError | None = None
         for address in await self._target.find_addresses():
             try:
                 return await self._connect_to(address)
             except OSError as problem:
+                if isinstance(problem, ssl.SSLError) and _NO_PROTOCOL in str(problem).lower():
+                    raise NotSpokenError("it refuses HTTP/2 in the TLS handshake") from problem
                 failure = failure or problem
         raise failure or OSError(f"{self._target.host} has no address")
 
-    async def _connect_to(self, address: str) -> "_Connection":
-        def build() -> _Connection:
-            return _Connection(self.connections + 1)
+    async def _connect_to(self, address: str) -> Http2Connection:
+        def build() -> Http2Connection:
+            return Http2Connection(self.connections + 1)
 
         loop, name = asyncio.get_running_loop(), self._target.host if self._tls else None
         transport, connection = await loop.create_connection(
@@ -121,130 +81,3 @@ class Channel:
             transport.close()
             raise NotSpokenError("the TLS handshake did not choose HTTP/2")
         return connection
-
-
-class _Connection(asyncio.Protocol):
-    def __init__(self, number: int) -> None:
-        self.closed = False
-        self._number = number
-        self._transport: asyncio.Transport | None = None
-        self._leaving = False
-        self._spoken = False
-        self._input = bytearray()
-        self._streams: dict[int, Response] = {}
-        self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="latin-1"))
-        limits = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: LIMIT}
-        self._h2.local_settings = Settings(client=True, initial_values=limits)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the preface."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._h2.initiate_connection()
-        self._flush()
-
-    @property
-    def has_room(self) -> bool:
-        """Whether one more request can be sent."""
-        most = self._h2.remote_settings.max_concurrent_streams
-        fresh = self._h2.highest_outbound_stream_id < _LAST_STREAM
-        return not self.closed and not self._leaving and fresh and len(self._streams) < most
-
-    async def exchange(self, fields: list[tuple[str, str]], body: bytes) -> Response:
-        """Send a request and wait for all of its answer."""
-        stream_id = self._h2.get_next_available_stream_id()
-        response = Response(self._number, asyncio.get_running_loop().create_future())
-        self._h2.send_headers(stream_id, fields, end_stream=not body)
-        if body:
-            self._h2.send_data(stream_id, body, end_stream=True)
-        self._streams[stream_id] = response
-        self._flush()
-        try:
-            await response.done
-        finally:
-            if self._streams.pop(stream_id, None) and not self.closed:
-                self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
-                self._flush()
-        return response
-
-    def data_received(self, data: bytes) -> None:
-        """Give h2 one frame at a time: it takes GOAWAY for the end, and streams under way go on."""
-        self._input += data
-        if not self._spoken:
-            if bytes(self._input[:5]) == b"HTTP/":
-                return self._end(NotSpokenError("it answers by HTTP/1.1"))
-            self._spoken = len(self._input) >= 5
-        try:
-            while len(self._input) >= 9:
-                length = 9 + int.from_bytes(self._input[:3])
-                if length <= 9 + self._h2.max_inbound_frame_size and length > len(self._input):
-                    break
-                frame = bytes(self._input[:length])
-                del self._input[:length]
-                for event in self._h2.receive_data(frame):
-                    self._take(event)
-                if self._h2.state_machine.state is ConnectionState.CLOSED:
-                    self._h2.state_machine.state = ConnectionState.CLIENT_OPEN
-        except ProtocolError as problem:
-            return self._end(LostError(Lost.OTHER, f"not HTTP/2: {problem}"))
-        self._flush()
-        if self._leaving and not self._streams:
-            self.close()
-
-    def connection_lost(self, problem: Exception | None) -> None:
-        """What is under way is lost."""
-        self._end(problem if isinstance(problem, OSError) else ConnectionResetError("the peer hung up"))
-
-    def close(self) -> None:
-        """Say goodbye."""
-        if not self.closed:
-            self._h2.close_connection()
-            self._flush()
-            self._end(ConnectionResetError("closed"))
-
-    def _take(self, event: Event) -> None:
-        if isinstance(event, ConnectionTerminated):
-            self._leaving = True
-            for each in [each for each in self._streams if each > (event.last_stream_id or 0)]:
-                self._finish(each, _NotTaken())
-            return
-        stream_id: Any = getattr(event, "stream_id", None)
-        response = self._streams.get(stream_id)
-        if isinstance(event, DataReceived) and event.flow_controlled_length:
-            self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
-        if response is None:
-            return
-        if isinstance(event, ResponseReceived | TrailersReceived):
-            response.headers += cast(list[tuple[str, str]], event.headers)
-        elif isinstance(event, DataReceived):
-            response.body += (event.data or b"")[: LIMIT - len(response.body)]
-            if len(response.body) >= LIMIT and event.stream_ended is None:
-                self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
-                self._finish(stream_id)
-        elif isinstance(event, StreamEnded):
-            self._finish(stream_id)
-        elif isinstance(event, StreamReset):
-            taken = event.error_code != ErrorCodes.REFUSED_STREAM
-            reset = LostError(Lost.RESET, f"RST_STREAM with error {event.error_code}")
-            self._finish(stream_id, reset if taken else _NotTaken())
-
-    def _finish(self, stream_id: int, problem: Exception | None = None) -> None:
-        done = self._streams.pop(stream_id).done
-        if done.done():
-            return
-        if problem is None:
-            done.set_result(None)
-        else:
-            done.set_exception(problem)
-
-    def _flush(self) -> None:
-        if self._transport is not None:
-            self._transport.write(self._h2.data_to_send())
-            if self._transport.get_write_buffer_size() > _MOST_UNSENT:
-                self._transport.abort()
-
-    def _end(self, problem: Exception) -> None:
-        self.closed = True
-        for stream_id in list(self._streams):
-            self._finish(stream_id, problem)
-        if self._transport is not None:
-            self._transport.close()

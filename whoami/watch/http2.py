@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from whoami.watch.channel import Channel, Response
+from whoami.watch.channel import Channel
+from whoami.watch.connection import Response
 from whoami.watch.http1 import USER_AGENT, make_jar, tidy
 from whoami.watch.outcome import Lost, LostError, NotSpokenError, Reply
 from whoami.watch.peer import Peer, clean_name, read_peer

@@ -1,0 +1,142 @@
+"""The way back to the client: answers that are at hand, that come later, or that are sent as they are made."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import cast
+
+from podkit.answer import log_answer, own_mistake, respond
+from podkit.http1.kernel import unsent_bytes
+from podkit.http1.writer import LAST_CHUNK, closes, is_chunked, render_answer, render_chunk, render_head
+from podkit.message import Block, Delayed, Request, Response
+from podkit.server import Server
+
+
+class Answers:
+    """Gives the answers of one connection, in order. `finished` is called after each that took time."""
+
+    def __init__(self, server: Server, transport: asyncio.Transport, finished: Callable[[], None]) -> None:
+        # whatever the kernel does not take at once is seen here, and so can be charged
+        transport.set_write_buffer_limits(high=0)
+        self._server = server
+        self._transport = transport
+        self._finished = finished
+        self._loop = asyncio.get_running_loop()
+        self.is_over = False  # the last answer is given
+        self._late: asyncio.TimerHandle | None = None  # makes an answer
+        self._task: asyncio.Task[None] | None = None  # sends one
+        self._kept = 0  # bytes of the request, as long as its answer is under way
+        self._drained: asyncio.Future[None] | None = None  # while the client does not read
+        self._unsent, self._taken_at = 0, 0.0  # at the last look, and when that was seen to shrink
+
+    @property
+    def is_under_way(self) -> bool:
+        """An answer is."""
+        return self._late is not None or self._task is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """No other answer can be given now."""
+        return self._late is not None or self._task is not None or self._drained is not None
+
+    @property
+    def is_held_up(self) -> bool:
+        """The client has not taken all that was written."""
+        return self._drained is not None
+
+    @property
+    def size(self) -> int:
+        """The bytes that are held for answers."""
+        return self._kept + (0 if self._drained is None else self._transport.get_write_buffer_size())
+
+    def render(self, request: Request, response: Response, is_last: bool, start: float) -> bytes:
+        """An answer, without the body where that is not at hand. The request came at `start`."""
+        self.is_over = is_last or closes(request.head, response)
+        if self._server.access_log is not None:
+            log_answer(self._server, request, response, start)
+        date_line = self._server.clock.date_line(time.monotonic())
+        if type(response.body) is bytes:
+            return render_answer(request.head, response, self.is_over, date_line)
+        return render_head(request.head, response, self.is_over, date_line)
+
+    def wait(self, request: Request, delayed: Delayed, is_last: Callable[[], bool], start: float) -> None:
+        """Give an answer after some time."""
+
+        def due() -> None:
+            self._late = None
+            response = respond(request, delayed)
+            if isinstance(response, Response):
+                self.give(request, response, is_last(), start)
+            else:
+                self._transport.abort()
+
+        self._kept = len(request.body) + len(request.raw)
+        self._late = self._loop.call_later(delayed.seconds, due)
+
+    def give(self, request: Request, response: Response, is_last: bool, start: float) -> None:
+        """Give an answer now; its body may take time."""
+        self._transport.write(self.render(request, response, is_last, start))
+        if type(response.body) is bytes or request.head.method == b"HEAD":
+            self._finish()
+        else:
+            self._kept = len(request.body) + len(request.raw)
+            self._task = self._loop.create_task(self._send(request, response))
+
+    async def _send(self, request: Request, response: Response) -> None:
+        """Send a body block by block; the next is made when the client has taken the last."""
+        chunked, body = is_chunked(request.head, response), response.body
+        try:
+            if isinstance(body, AsyncIterator):
+                async for block in body:
+                    await self._send_block(block, chunked)
+            else:
+                for piece in cast(Iterable[Block], body):
+                    await self._send_block(piece, chunked)
+        except Exception as mistake:
+            own_mistake(request, mistake)
+            return self._transport.abort()
+        if chunked:
+            self._transport.write(LAST_CHUNK)
+        self._finish()
+
+    async def _send_block(self, block: Block, chunked: bool) -> None:
+        self._transport.write(render_chunk(block) if chunked else block)
+        if self._drained is not None:
+            await self._drained
+        else:
+            await asyncio.sleep(0)  # a fast reader must not keep the loop from the others
+
+    def _finish(self) -> None:
+        self._task, self._kept = None, 0
+        self._finished()
+
+    # the client's reading
+
+    def pause(self) -> None:
+        """The kernel takes no more."""
+        self._drained = self._loop.create_future()
+        self._unsent = 0
+
+    def resume(self) -> None:
+        """All is taken."""
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the client has taken nothing for too long; to be asked now and then."""
+        unsent = unsent_bytes(self._transport)
+        if not self._unsent or unsent < self._unsent:
+            self._unsent, self._taken_at = unsent, now
+        return now - self._taken_at > self._server.limits.send_timeout
+
+    def takes_longer_than(self, seconds: float) -> bool:
+        """Whether it is known that the answer under way begins only after so many seconds."""
+        return self._late is not None and self._late.when() - self._loop.time() > seconds
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any longer."""
+        self.is_over = True
+        for handle in (self._late, self._task):
+            if handle is not None:
+                handle.cancel()

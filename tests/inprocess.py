@@ -1,0 +1,59 @@
+"""Routes served on this process's event loop, over real sockets, with limits that a test chooses."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from podkit.limits import Limits
+from podkit.opening import Opening
+from podkit.routes import FindRoute
+from podkit.server import Server
+from tests.server import PATIENCE
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return as soon as the condition holds; fail where it does not in time."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # nobody tells of it
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Running:
+    """A server that listens."""
+
+    server: Server
+    port: int
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new connection."""
+        return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 26)
+
+    async def ask(self, data: bytes) -> bytes:
+        """Everything that comes back for some bytes, until the server closes."""
+        reader, writer = await self.connect()
+        writer.write(data)
+        async with asyncio.timeout(PATIENCE):
+            answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def let_go(self) -> None:
+        """Wait until nobody is connected; then nothing may be held for anybody."""
+        await until(lambda: not len(self.server.connections))
+        assert self.server.budget.used == 0
+
+
+@asynccontextmanager
+async def running(find_route: FindRoute, limits: Limits | None = None) -> AsyncIterator[Running]:
+    """Serve until the end of the block."""
+    server = Server(find_route, limits=limits)
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(lambda: Opening(server), "127.0.0.1", 0)
+    server.start()
+    try:
+        yield Running(server, listener.sockets[0].getsockname()[1])
+    finally:
+        listener.close()
+        await server.drain(0)

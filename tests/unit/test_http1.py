@@ -1,0 +1,270 @@
+"""What a connection over HTTP/1.1 bears, and what it holds for its client."""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from podkit.limits import Limits
+from podkit.message import Answer, Delayed, Head, Request, Response
+from podkit.routes import Route
+from tests.inprocess import Running, running, until
+
+QUICK = Limits(head_timeout=0.6, body_timeout=0.4, idle_timeout=0.6, send_timeout=0.4, check_interval=0.05)
+WAIT = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Table:
+    """A few endpoints that count their calls."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.calls: Counter[bytes] = Counter()
+        self._delay = delay
+
+    def find(self, head: Head) -> Route:
+        """The route of a path."""
+        return Route(self._answer, reads_body=head.path == b"/body")
+
+    def _answer(self, request: Request) -> Answer:
+        path = request.head.path
+        self.calls[path] += 1
+        if path == b"/wait":
+            return Delayed(self._delay, lambda: Response(body=b"waited"))
+        if path == b"/blocks":
+            return Response(body=[b"ab", b"cd"], length=4)
+        if path == b"/endless":
+            return Response(body=(bytes(1 << 16) for _ in range(1 << 20)), length=1 << 36)
+        if path == b"/stream":
+            return Response(body=self._stream())
+        if path == b"/mistake":
+            raise RuntimeError("a mistake of ours")
+        return Response(body=b"%d" % len(request.body))
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        yield b"ab"
+        await asyncio.sleep(0)
+        yield b"cd"
+
+
+@pytest.fixture
+async def quick() -> AsyncIterator[Running]:
+    """A server with short times; answers to /wait take an hour."""
+    async with running(Table(3600).find, QUICK) as server:
+        yield server
+
+
+def closing(path: bytes, extra: bytes = b"", body: bytes = b"") -> bytes:
+    """A request behind which the connection closes."""
+    return b"POST %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n%s" % (path, extra, body)
+
+
+@pytest.mark.parametrize("path", [b"/", b"/wait", b"/blocks", b"/stream", b"/body", b"/mistake"])
+async def test_an_endpoint_is_called_once_for_a_request(path: bytes) -> None:
+    """Whatever kind of answer it gives, and also where the request comes byte by byte."""
+    table = Table()
+    raw = closing(path, b"Content-Length: 3\r\n", b"abc")
+    async with running(table.find) as server:
+        await server.ask(raw)
+        reader, writer = await server.connect()
+        for byte in raw:
+            writer.write(bytes((byte,)))
+            await asyncio.sleep(0)
+        assert await reader.read()
+        writer.close()
+        await server.let_go()
+    assert table.calls == {path: 2}
+
+
+async def test_a_body_of_unknown_length_comes_in_chunks() -> None:
+    """Over HTTP/1.1; HTTP/1.0 gets it as it is, up to the end of the connection."""
+    async with running(Table().find) as server:
+        answer = await server.ask(closing(b"/stream"))
+        assert answer.partition(b"\r\n\r\n")[2] == b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"
+        old = await server.ask(b"GET /stream HTTP/1.0\r\n\r\n")
+        assert old.partition(b"\r\n\r\n")[2] == b"abcd"
+
+
+async def test_heads_that_end_in_time_are_answered_however_long_they_come() -> None:
+    """The time for a head starts with its own first byte, not with that of one before it."""
+    async with running(Table().find, QUICK) as server:
+        reader, writer = await server.connect()
+        writer.write(GET[:9])
+        for _ in range(6):  # in all twice the time of one head
+            await asyncio.sleep(QUICK.head_timeout / 3)
+            writer.write(GET[9:] + GET[:9])
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+            await reader.readexactly(1)
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+@pytest.mark.parametrize("ahead", [0, 34, 4000], ids=["nothing", "a-little", "more-than-is-read-ahead"])
+async def test_a_client_that_leaves_while_it_waits_is_noticed(quick: Running, ahead: int) -> None:
+    """Whatever it asked for ahead."""
+    _, writer = await quick.connect()
+    writer.write(WAIT + GET * ahead)
+    await writer.drain()
+    writer.close()
+    await quick.let_go()
+
+
+async def test_a_half_closed_client_gets_all_its_answers() -> None:
+    """Also those that begin over a second after its end, one after the other."""
+    async with running(Table(0.6).find) as server:
+        reader, writer = await server.connect()
+        writer.write(WAIT * 3)
+        writer.write_eof()
+        assert (await reader.read()).count(b"\r\n\r\nwaited") == 3
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (GET[:20], b"408"),
+        (closing(b"/body", b"Content-Length: 9\r\n", b"half"), b"408"),
+        (closing(b"/body", b"Transfer-Encoding: chunked\r\n", b"5\r\nha"), b"408"),
+        (b"", b""),
+        (GET, b"200"),
+    ],
+    ids=["head", "body", "chunks", "nothing", "idle"],
+)
+async def test_what_stands_still_is_ended(quick: Running, sent: bytes, status: bytes) -> None:
+    """A head, a body, and a connection between requests have their times."""
+    answer = await quick.ask(sent)
+    assert answer[9:12] == status
+    await quick.let_go()
+
+
+async def test_an_answer_that_nobody_takes_is_given_up(quick: Running) -> None:
+    """A client that does not read holds a download for a while only."""
+    _, writer = await quick.connect()
+    writer.write(closing(b"/endless"))
+    await quick.let_go()
+    writer.close()
+
+
+async def test_a_slow_reader_gets_its_download() -> None:
+    """As long as it takes some bytes now and then, it is not given up."""
+    async with running(Table().find, QUICK) as server:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", server.port))
+        await loop.sock_sendall(client, closing(b"/endless"))
+        for _ in range(8):
+            await asyncio.sleep(QUICK.send_timeout / 3)
+            assert len(await loop.sock_recv(client, 1 << 14)) > 0
+        assert len(server.server.connections) == 1
+        client.close()
+        await server.let_go()
+
+
+async def test_bodies_share_a_budget() -> None:
+    """Who comes too late gets 503 and a hint when to come again; who was there goes on."""
+    async with running(Table().find, Limits(budget=1 << 20)) as server:
+        reader, writer = await server.connect()
+        raw = closing(b"/body", b"Content-Length: 900000\r\n")
+        writer.write(raw + bytes(800_000))
+        await until(lambda: server.server.budget.used >= 800_000)
+        refused = await server.ask(raw + bytes(900_000))
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in refused
+        assert (await server.ask(closing(b"/"))).endswith(b"\r\n\r\n0")
+        writer.write(bytes(100_000))
+        assert (await reader.read()).endswith(b"\r\n\r\n900000")
+        writer.close()
+        await server.let_go()
+
+
+async def test_a_head_costs_as_much_as_it_holds() -> None:
+    """Heads that do not end are charged to the budget as well."""
+    async with running(Table().find, Limits(budget=1 << 18)) as server:
+        held = [await server.connect() for _ in range(2)]
+        for _, writer in held:
+            writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000)
+        await until(lambda: server.server.budget.used >= 200_000)
+        assert (await server.ask(b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000)).startswith(b"HTTP/1.1 503 ")
+        for _, writer in held:
+            writer.close()
+        await server.let_go()
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        GET * 4000,
+        b"GET / HTTP/1.1\nHost:a\n\n" * 4000,
+        closing(b"/body", b"Transfer-Encoding: chunked\r\n", b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n"),
+        closing(b"/", b"Transfer-Encoding: chunked\r\n", b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n"),
+    ],
+    ids=["heads", "bare heads", "chunks", "skipped chunks"],
+)
+async def test_one_connection_gets_no_more_than_its_turn(flood: bytes) -> None:
+    """While the requests of one are worked off, others are answered in between."""
+    async with running(Table().find) as server:
+        reader, writer = await server.connect()
+        other_reader, other = await server.connect()
+        drained = asyncio.ensure_future(reader.read())
+        writer.write(flood)
+        turns = 0
+        for _ in range(5):
+            other.write(GET)
+            await other_reader.readuntil(b"\r\n\r\n0")
+            turns += not drained.done()
+        writer.close()
+        other.close()
+        with suppress(OSError):
+            await drained
+    assert turns
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+PIECES = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [
+                *(GET, WAIT, GET[:7], b"\r\n", b"\n", b"GARBAGE\r\n\r\n", b"X: 1\r\n", b"abc", b"f" * 5000),
+                *(b"0\r\n\r\n", b"3\r\nabc\r\n"),
+                *(
+                    b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path
+                    for path in (b"/blocks", b"/stream", b"/endless")
+                ),
+                closing(b"/body", b"Content-Length: 5\r\n"),
+                closing(b"/body", CHUNKED),
+                b"POST /body HTTP/1.1\r\nHost: a\r\n" + CHUNKED + b"\r\n",
+                b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n",
+                b"POST /body HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+            ]
+        ),
+        st.binary(max_size=40),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=PIECES, ends=st.booleans())
+def test_whatever_a_client_sends_nothing_is_kept_of_it(pieces: list[bytes], ends: bool) -> None:
+    """Any bytes in any segments leave the process's budget at zero when the client is gone."""
+
+    async def send() -> None:
+        async with running(Table(3600).find) as server:
+            _, writer = await server.connect()
+            with suppress(OSError):
+                for piece in pieces:
+                    writer.write(piece)
+                    await asyncio.sleep(0)
+                if ends:
+                    writer.write_eof()
+            writer.close()
+            await server.let_go()
+
+    asyncio.run(send())
