@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import cast
 
 from podkit.answer import log_answer, own_mistake, respond
-from podkit.http1.kernel import unsent_bytes
 from podkit.http1.writer import LAST_CHUNK, closes, is_chunked, render_answer, render_chunk, render_head
+from podkit.kernel import unsent_bytes
 from podkit.message import Block, Delayed, Request, Response
 from podkit.server import Server
 

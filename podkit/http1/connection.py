@@ -12,9 +12,9 @@ from typing import cast
 from podkit.answer import call, too_busy
 from podkit.budget import Share
 from podkit.http1.answers import Answers
-from podkit.http1.kernel import has_hung_up, unread_bytes
 from podkit.http1.reader import RequestReader
 from podkit.http1.websocket import start_websocket
+from podkit.kernel import has_hung_up, unread_bytes
 from podkit.message import UNREADABLE, Answer, Client, Delayed, HttpError, Request, Response, Upgrade, error
 from podkit.server import Server
 
