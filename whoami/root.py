@@ -14,7 +14,7 @@ from whoami.config import Config
 
 _WHOLE = 64 * 1024  # bytes of a body up to which the answer is made in one piece
 _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each as a chunk
-_OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer"))
+_OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer", b"Host"))
 _SENDS_LENGTH = frozenset((b"POST", b"PUT", b"PATCH"))
 # bytes that make Go's content sniffing call the first 512 bytes of a text binary
 _BINARY = bytes((*range(0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))

@@ -2,91 +2,130 @@
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
-from podkit.go.header import NOT_TRAILERS, canonical, tokens, trailer_names
+from podkit.go.header import NOT_TRAILERS, TOKEN, canonical, tokens, trailer_names
 from podkit.go.url import parse_target
-from podkit.message import Head, Headers, HttpError
+from podkit.http2.frames import Code, StreamFault
+from podkit.limits import Limits
+from podkit.message import Head, Headers, Response, error
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _UPPER: Final = re.compile(rb"[A-Z]")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
-MAX_LINES: Final = 10_000
+_AUTHORITY: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")  # without user information
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 _OF_HTTP1: Final = (b"Connection", b"Keep-Alive", b"Proxy-Connection", b"Transfer-Encoding", b"Upgrade")
+_LACKS_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"PROPFIND", b"SEARCH", b"CONNECT"))
 
-Fields = Iterable[tuple[bytes, bytes]]
-
-
-class Malformed(Exception):
-    """The fields of a request that is an error of its stream: PROTOCOL_ERROR."""
+Pairs = Iterable[tuple[bytes, bytes]]
 
 
-def parse_fields(fields: Fields, ended: bool) -> tuple[Head, bool]:
-    """The head that a stream opens with, and whether the client waits for 100. `ended`: no body follows.
+class Opening(NamedTuple):
+    """What the fields say that a stream opens with."""
 
-    Raises Malformed, or HttpError where the client is to get an answer. A body of unknown length is -1.
-    """
+    head: Head  # a body of unknown length is -1 there
+    declared: int  # the content-length; -1 where there is none
+    waits: bool  # for 100, before it sends the body
+    size: int  # bytes of all fields
+
+
+class Malformed(StreamFault):
+    """A request whose fields RFC 9113 does not allow."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.PROTOCOL_ERROR)
+        self.reason = reason
+
+
+def parse_fields(fields: Pairs, size: int, ended: bool) -> Opening:
+    """The head in the first fields of a stream; `ended` says that no body follows. Raises Malformed."""
     pseudo, headers = _split(fields)
     method, authority = pseudo.get(b":method", b""), pseudo.get(b":authority", b"")
     raw_target = pseudo.get(b":path", b"")
+    if not TOKEN.fullmatch(method) or not _AUTHORITY.fullmatch(authority):
+        raise Malformed("a method is a token, an authority a host and a port")
     if method == b"CONNECT":
         if not authority or raw_target or b":scheme" in pseudo:
             raise Malformed("CONNECT has an authority and nothing else")
         raw_target = authority
-    elif not method or pseudo.get(b":scheme") not in (b"http", b"https"):
-        raise Malformed("a request has a method and a scheme")
+    elif pseudo.get(b":scheme") not in (b"http", b"https"):
+        raise Malformed("a request has a scheme")
     elif not raw_target.startswith(b"/") and raw_target != b"*":
         raise Malformed("a path starts with a slash")
-    _refuse_http1(headers)
     try:
         target = parse_target(method, raw_target)
     except ValueError as problem:
         raise Malformed(str(problem)) from None
+    if len(headers.get(b"Cookie", ())) > 1:
+        headers[b"Cookie"] = [b"; ".join(headers[b"Cookie"])]
     waits = b"100-continue" in tokens(headers.get(b"Expect"))
     if waits:
         del headers[b"Expect"]
-    if len(headers.get(b"Cookie", ())) > 1:
-        headers[b"Cookie"] = [b"; ".join(headers[b"Cookie"])]
     names = tuple(sorted(trailer_names(headers.pop(b"Trailer", [])) - NOT_TRAILERS))
-    length = 0
-    if not ended:  # a length of 0 with a body to come is as good as none: Go's quirk
-        text = headers.get(b"Content-Length", [b""])[0]
-        length = (int(text) if _DIGITS.fullmatch(text) else 0) or -1
-    host = authority or headers.get(b"Host", [b""])[0]
+    declared = _content_length(headers)
+    if ended and declared > 0:
+        raise Malformed("a body is announced, and none follows")
+    # Go's quirks: a length of 0 with a body to come is as good as none, and so is no body with a POST
+    length = 0 if ended and method in _LACKS_BODY else max(declared, 0) or -1
     head = Head(
         method,
         target.path,
         target.query,
         target.request_uri,
-        host,
+        authority or headers.get(b"Host", [b""])[0],
         (2, 0),
         headers,
         False,
         length,
-        names,
+        names if length else (),
         b"",
     )
-    return head, waits
+    return Opening(head, declared, waits, size)
 
 
-def parse_trailers(fields: Fields, announced: tuple[bytes, ...]) -> Headers:
-    """The trailers that the request announced; the others are dropped."""
+def _content_length(headers: dict[bytes, list[bytes]]) -> int:
+    lengths = headers.get(b"Content-Length")
+    if lengths is None:
+        return -1
+    if len(lengths) > 1 or not _DIGITS.fullmatch(lengths[0]):
+        raise Malformed("a content-length is one number")
+    return int(lengths[0])
+
+
+def without_body(head: Head) -> Head:
+    """The head of a request whose body turned out to be empty: Go looks for one where the method has none."""
+    return head._replace(length=0, trailer_names=()) if head.method in _LACKS_BODY and head.length < 0 else head
+
+
+def refuse(head: Head, limits: Limits) -> Response | None:
+    """The answer to a request that the original refuses, in its words."""
+    headers = head.headers
+    for name in _OF_HTTP1:
+        if name in headers:
+            return error(400, f'request header "{name.decode()}" is not valid in HTTP/2')
+    if headers.get(b"Te", [b"trailers"]) not in ([b"trailers"], [b""]):
+        return error(400, 'request header "TE" may only be "trailers" in HTTP/2')
+    if sum(map(len, headers.values())) > limits.max_header_lines:
+        return error(431, "too many header lines")
+    return None
+
+
+def parse_trailers(fields: Pairs, announced: tuple[bytes, ...]) -> Headers:
+    """The trailers that the request announced; the others are dropped. Raises Malformed."""
     pseudo, trailers = _split(fields)
     if pseudo:
         raise Malformed("trailers have no pseudo-header fields")
     return {name: values for name, values in trailers.items() if name in announced}
 
 
-def _split(fields: Fields) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]]]:
+def _split(fields: Pairs) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]]]:
     pseudo: dict[bytes, bytes] = {}
     headers: dict[bytes, list[bytes]] = {}
-    count = 0
     for name, value in fields:
-        count += 1
         if _CONTROL.search(value):
             raise Malformed("control character in a field")
-        if name.startswith(b":"):
+        if name[:1] == b":":
             if headers or name in pseudo or name not in _PSEUDO:
                 raise Malformed("pseudo-header fields are known ones, come first, and once")
             pseudo[name] = value
@@ -97,15 +136,4 @@ def _split(fields: Fields) -> tuple[dict[bytes, bytes], dict[bytes, list[bytes]]
             headers.setdefault(canonical(name), []).append(value)
         except ValueError as problem:
             raise Malformed(str(problem)) from None
-    if count > MAX_LINES:
-        raise HttpError(431, "too many header lines")
     return pseudo, headers
-
-
-def _refuse_http1(headers: Headers) -> None:
-    """What only HTTP/1.1 has is refused in the original's words."""
-    for name in _OF_HTTP1:
-        if name in headers:
-            raise HttpError(400, f'request header "{name.decode()}" is not valid in HTTP/2')
-    if headers.get(b"Te", [b"trailers"]) not in ([b"trailers"], [b""]):
-        raise HttpError(400, 'request header "TE" may only be "trailers" in HTTP/2')

@@ -1,124 +1,153 @@
 """What an HTTP/2 connection sends: what the windows and the client's reading allow, all streams in turn."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
-from typing import Final
 
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from hyperframe.frame import GoAwayFrame
-
+from podkit.http2 import frames
+from podkit.http2.compression import NO_TABLE, encode
+from podkit.http2.frames import MAX_PAYLOAD, MAX_WINDOW, Code, ConnectionFault, StreamFault, render_number
 from podkit.http2.stream import Stream
 from podkit.message import Block
 
-LINGER: Final = 1.0  # seconds to read on after the end, so that the client gets to see it
-TURN: Final = 1 << 18  # bytes to send before others get their turn
 
+class SendQueue:
+    """The way to the client."""
 
-class Outbox:
-    """The way to the client. `finish` is called with each stream whose answer is complete."""
+    finish: Callable[[Stream], None]  # is called with each stream whose answer is complete
+    fail: Callable[[Stream, Exception], None]  # with a stream whose iterator of blocks raised that
 
-    def __init__(self, h2: H2Connection, finish: Callable[[int, Stream], None]) -> None:
-        self._h2 = h2
-        self._finish = finish
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._sending: dict[int, Stream] = {}
-        self._paused = False  # the client does not read
-        self._is_due = False  # a turn of sending is
+    def __init__(self, turn: int) -> None:
+        self._turn = turn  # bytes to send before others get their turn
+        self._out: list[Block] = []
+        self._before_block = NO_TABLE
+        self.sending: dict[int, Stream] = {}  # streams with a block that waits
+        self.made = 0  # bytes of bodies that were made and wait
+        self.fresh = 0  # of those that were made since the last `pump`
+        self.sent = 0  # bytes of bodies since somebody asked
+        self.window = frames.DEFAULT_WINDOW  # of the connection
+        self.initial_window = frames.DEFAULT_WINDOW  # of its next stream
+        self.is_open = True  # the client speaks HTTP/2 by now
+        self.is_paused = False  # the client does not read
 
-    def open(self, transport: asyncio.Transport) -> None:
-        """From now on there is a client."""
-        self._transport = transport
+    # frames
 
-    def pause(self) -> None:
-        """The client reads slower than it is sent to."""
-        self._paused = True
+    def write(self, kind: int, flags: int, stream_id: int, payload: bytes = b"") -> None:
+        """Have a frame written by the next `flush`."""
+        self._out.append(frames.render_frame(kind, flags, stream_id, payload))
 
-    def resume(self) -> None:
-        """The client has caught up."""
-        self._paused = False
-        self.pump()
+    def write_block(self, stream_id: int, block: bytes, end: bool) -> None:
+        """A header block, in as many frames as it takes."""
+        if self._before_block:
+            block, self._before_block = self._before_block + block, b""
+        kind, flags = frames.HEADERS, frames.END_STREAM if end else 0
+        while len(block) > MAX_PAYLOAD:
+            self.write(kind, flags, stream_id, block[:MAX_PAYLOAD])
+            kind, flags, block = frames.CONTINUATION, 0, block[MAX_PAYLOAD:]
+        self.write(kind, flags | frames.END_HEADERS, stream_id, block)
 
-    def __contains__(self, stream_id: int) -> bool:
-        return stream_id in self._sending
+    def write_reset(self, stream_id: int, code: Code) -> None:
+        """frames.RST_STREAM."""
+        self.write(frames.RST_STREAM, 0, stream_id, render_number(code))
 
-    def put(self, stream_id: int, stream: Stream, blocks: Iterable[Block], length: int) -> None:
-        """Have `length` bytes sent on a stream, from the next `pump` on."""
-        stream.send(blocks, length)
-        self._sending[stream_id] = stream
+    def write_goaway(self, last_id: int, code: Code = Code.NO_ERROR) -> None:
+        """frames.GOAWAY."""
+        self.write(frames.GOAWAY, 0, 0, render_number(last_id) + render_number(code))
 
-    def drop(self, stream_id: int) -> None:
-        """Send no more on a stream."""
-        self._sending.pop(stream_id, None)
+    def flush(self, transport: asyncio.Transport) -> None:
+        """Hand over to the transport what there is to write, in one go."""
+        out, self._out = self._out, []
+        if len(out) > 1 and any(len(part) >= MAX_PAYLOAD for part in out):  # too large to copy once more
+            transport.writelines(out)
+        elif out:
+            transport.write(b"".join(out))
 
-    def pump(self) -> None:
-        """Send what the windows allow, a frame of each stream in turn."""
-        budget, moved = TURN, True
-        while moved and budget > 0 and self._sending and not self._paused:
+    # windows
+
+    def room(self, stream: Stream) -> int:
+        """The bytes of a body that may be sent now."""
+        return min(stream.window, self.window) if self.is_open and not self.is_paused else 0
+
+    def widen(self, increment: int) -> None:
+        """The client has room for more on the connection."""
+        if not increment:
+            raise ConnectionFault(Code.PROTOCOL_ERROR)
+        self.window += increment
+        if self.window > MAX_WINDOW:
+            raise ConnectionFault(Code.FLOW_CONTROL_ERROR)
+
+    def widen_stream(self, stream: Stream, increment: int) -> None:
+        """The client has room for more on a stream."""
+        if not increment:
+            raise StreamFault(Code.PROTOCOL_ERROR)
+        stream.window += increment
+        if stream.window > MAX_WINDOW:
+            raise StreamFault(Code.FLOW_CONTROL_ERROR)
+
+    def set_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
+        """The client sets how much it takes on each stream, those that are open included."""
+        increment, self.initial_window = size - self.initial_window, size
+        for stream in streams:
+            stream.window += increment
+            if stream.window > MAX_WINDOW:
+                raise ConnectionFault(Code.FLOW_CONTROL_ERROR)
+
+    # bodies
+
+    def put(self, stream: Stream) -> None:
+        """Send a stream's block as soon as that can be: now, or by the next `pump`."""
+        size = len(stream.block)
+        self.fresh += size
+        if size <= MAX_PAYLOAD and not self.sending and size <= self.room(stream):
+            self._send_frame(stream, size)
+        if stream.block:
+            self.sending[stream.id] = stream
+            self.made += stream.made
+
+    def drop(self, stream: Stream) -> None:
+        """Send no more of a stream's block."""
+        if self.sending.pop(stream.id, None) is not None:
+            self.made -= stream.made
+
+    def pump(self) -> bool:
+        """Send a frame of each stream in turn; whether there is more that could be sent now."""
+        self.fresh = 0
+        left, moved, now = self._turn, True, time.monotonic()
+        while moved and left > 0 and self.sending:
             moved = False
-            for stream_id, stream in list(self._sending.items()):
-                sent = self._send_frame(stream_id, stream)
-                budget -= sent
-                moved = moved or sent > 0
-        self.flush()
-        if moved and self._sending and not self._paused and not self._is_due:
-            self._is_due = True
-            self._loop.call_soon(self._take_turn)
+            for stream in tuple(self.sending.values()):
+                size = min(self.room(stream), len(stream.block), MAX_PAYLOAD)
+                if size > 0:
+                    stream.touched, left, moved = now, left - size, True
+                    self._send_frame(stream, size)
+        return moved and bool(self.sending)
 
-    def _take_turn(self) -> None:
-        self._is_due = False
-        if self._transport is not None:
-            self.pump()
+    def _send_frame(self, stream: Stream, size: int) -> None:
+        """Send so many bytes of the block."""
+        piece, stream.block = stream.block[:size], stream.block[size:]
+        stream.window -= size
+        self.window -= size
+        self.sent += size
+        if not stream.block:
+            try:
+                stream.refill()
+            except Exception as mistake:
+                return self.fail(stream, mistake)
+        is_last = not stream.block and not stream.is_fed and not stream.trailers_to_send
+        self._out.append(
+            frames.render_frame_head(frames.DATA, frames.END_STREAM if is_last else 0, stream.id, size)
+        )
+        self._out.append(piece)
+        if not stream.block:
+            self.complete(stream)
 
-    def _send_frame(self, stream_id: int, stream: Stream) -> int:
-        """Send at most one frame of the body; the bytes sent, 0 where the window is closed."""
-        room = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
-        if room <= 0:
-            return 0
-        piece = stream.next_piece(room)
-        stream.touched = self._loop.time()
-        more = stream.left or stream.sent is not None or stream.trailers_to_send
-        self._h2.send_data(stream_id, piece, end_stream=not more)
-        if not stream.left:
-            self.complete(stream_id, stream)
-        return len(piece)
-
-    def complete(self, stream_id: int, stream: Stream) -> None:
-        """The body is sent: what is left are trailers, or more of a dialogue."""
-        if stream.sent is not None:
-            self.drop(stream_id)
-            return stream.sent.set_result(None)
-        if stream.trailers_to_send:
-            self._h2.send_headers(stream_id, stream.trailers_to_send, end_stream=True)
-        self._finish(stream_id, stream)
-
-    def flush(self) -> None:
-        """Hand over to the transport what h2 has to say."""
-        data = self._h2.data_to_send()
-        if data and self._transport is not None:
-            self._transport.write(data)
-
-    def write_goaway(self, last_id: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> None:
-        """Not by h2, which takes a GOAWAY for the end of all streams."""
-        self.flush()
-        if self._transport is not None:
-            self._transport.write(GoAwayFrame(0, last_stream_id=last_id, error_code=code).serialize())
-
-    def close(self) -> None:
-        """Send what is left and end, but read on for a moment: unread bytes make the kernel reset it."""
-        self.flush()
-        self._sending.clear()
-        transport, self._transport = self._transport, None
-        if transport is None:
+    def complete(self, stream: Stream) -> None:
+        """The block is sent, and none follows but what the maker of a fed stream brings."""
+        self.drop(stream)
+        if stream.is_fed:
+            if stream.taken is not None and not stream.taken.done():
+                stream.taken.set_result(None)
             return
-        if transport.can_write_eof():
-            transport.write_eof()
-            self._loop.call_later(LINGER, transport.close)
-        else:
-            transport.close()
-
-    def lose(self) -> None:
-        """The client is gone."""
-        self._transport = None
-        self._sending.clear()
+        if stream.trailers_to_send:
+            self.write_block(stream.id, encode(stream.trailers_to_send), end=True)
+        self.finish(stream)

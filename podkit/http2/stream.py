@@ -1,83 +1,114 @@
 """One request of an HTTP/2 connection and its answer, from the first frame to the last."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 
-from podkit.message import Block, Fields, Head, Headers
+from podkit.message import NO_HEADERS, Block, Fields, Head, Headers, Response, error
 from podkit.routes import Route
+
+REFUSED = Route(lambda request: error(400, "Bad Request"))
 
 
 class Stream:
-    """What is known of a stream between frames."""
+    """What is known of a stream between frames. What most streams never have stands in the class."""
 
-    __slots__ = (
-        "blocks", "ended", "head", "inbox", "left", "rest", "route", "sent", "size", "source", "start", "task",
-        "touched", "trailers", "trailers_to_send",
-    )  # fmt: skip
+    # the request
+    route = REFUSED
+    number = 0  # of the request on its connection
+    declared = -1  # bytes of the body, by its content-length
+    received = 0  # of them so far
+    body: bytearray | None = None  # kept for an endpoint that reads it
+    trailers: Headers = NO_HEADERS
+    inbox: "Inbox | None" = None  # takes the body where a dialogue is held
+    # the answer
+    is_answered = False  # its head is sent
+    maker: asyncio.TimerHandle | asyncio.Task[None] | None = None  # makes what does not come at once
+    block: Block = b""  # that is being sent
+    made = 0  # bytes that were made to be sent; those of an iterator are not known
+    source: Iterator[Block] | None = None  # of the blocks that follow
+    is_fed = False  # more blocks come by the maker
+    taken: asyncio.Future[None] | None = None  # done when the maker's block is sent
+    trailers_to_send: Fields = ()
+    # of the process's budget
+    charge = 0  # bytes
 
-    def __init__(self, head: Head, route: Route, ended: bool, now: float) -> None:
+    def __init__(self, id: int, head: Head, size: int, ended: bool, windows: tuple[int, int]) -> None:
+        self.id = id
         self.head = head
-        self.route = route
+        self.size = size  # of the head
         self.ended = ended  # the client has sent all
-        self.start = self.touched = now
-        # the request's body
-        self.blocks: list[bytes] = []
-        self.size = 0
-        self.trailers: Headers = {}
-        self.inbox: Inbox | None = None  # takes the body where a dialogue is held
-        # the answer
-        self.task: asyncio.Task[None] | None = None  # makes what does not come at once
-        self.source: Iterator[Block] = iter(())
-        self.rest = memoryview(b"")  # of the block that is being sent
-        self.left = 0  # bytes to send
-        self.sent: asyncio.Future[None] | None = None  # done when they are sent, if more may come
-        self.trailers_to_send: Fields = ()
+        self.start = self.touched = time.monotonic()
+        self.window, self.receive_window = windows  # bytes that may be sent and received
 
-    def send(self, blocks: Iterable[Block], length: int) -> None:
-        """Have `length` bytes sent as the windows allow."""
-        self.source, self.left = iter(blocks), length
+    def holds(self) -> int:
+        """The bytes that it keeps of the request and of the answer."""
+        size = self.size + self.made + (len(self.body) if self.body is not None else 0)
+        return size + (len(self.inbox) if self.inbox is not None else 0)
 
-    def next_piece(self, room: int) -> memoryview:
-        """The next bytes to send, at most `room` of them."""
-        while not self.rest:
-            self.rest = memoryview(next(self.source))
-        piece, self.rest = self.rest[:room], self.rest[room:]
-        self.left -= len(piece)
-        return piece
+    def send(self, response: Response) -> None:
+        """Have a response's body sent, unless the maker has to be waited for."""
+        self.trailers_to_send = response.trailers
+        if isinstance(response.body, AsyncIterator):
+            self.is_fed = True
+        elif isinstance(response.body, bytes):
+            self.block, self.made, self.body = memoryview(response.body), len(response.body), None
+        else:
+            self.source = iter(response.body)
+            self.refill()
 
-    def take_body(self) -> bytes:
-        """The request's body, which is not kept here any longer."""
-        body = b"".join(self.blocks)
-        self.blocks, self.size = [], 0
-        return body
+    def refill(self) -> None:
+        """Get the next block that is not empty, if there is one."""
+        if self.source is not None:
+            self.block = b""
+            for block in self.source:
+                if block:
+                    self.block = block
+                    return
+            self.source = None
 
 
 class Inbox:
-    """The blocks of a request's body as they come; the client may send on as they are taken out."""
+    """A request's body as it comes; the client may send on as it is taken out."""
 
-    def __init__(self, acknowledge: Callable[[int], None]) -> None:
-        self._acknowledge = acknowledge
-        self._waiting = 0  # bytes of the window that the blocks here take
-        self._queue: asyncio.Queue[tuple[bytes, int] | None] = asyncio.Queue()
+    def __init__(self, taken: Callable[[int], None]) -> None:
+        self._taken = taken  # is called with the number of bytes
+        self._data = bytearray()
+        self._has_ended = False
+        self._news: asyncio.Future[None] | None = None
 
-    def put(self, block: bytes, size: int) -> None:
-        """A block has come, which took `size` bytes of the window."""
-        self._waiting += size
-        self._queue.put_nowait((block, size))
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def put(self, data: bytes) -> None:
+        """More has come."""
+        self._data += data
+        self._tell()
 
     def end(self) -> None:
         """The client has sent all."""
-        self._queue.put_nowait(None)
+        self._has_ended = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """The blocks in order, up to the end."""
-        while (item := await self._queue.get()) is not None:
-            block, size = item
-            self._waiting -= size
-            self._acknowledge(size)
-            yield block
+        """What has come, up to the end."""
+        while True:
+            if self._data:
+                block = bytes(self._data)
+                self._taken(self.empty())
+                yield block
+            elif self._has_ended:
+                return
+            else:
+                self._news = asyncio.get_running_loop().create_future()
+                await self._news
 
-    def discard(self) -> None:
-        """Nobody takes the rest: give its room back, which all streams share."""
-        waiting, self._waiting = self._waiting, 0
-        self._acknowledge(waiting)
+    def empty(self) -> int:
+        """Let go of what has come; the number of bytes."""
+        size = len(self._data)
+        self._data.clear()
+        return size

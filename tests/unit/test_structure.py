@@ -52,8 +52,10 @@ def test_imports_keep_to_the_design(path: Path) -> None:
         allowed |= {"aiohttp", "multidict", "yarl"}
     if name in MAY_IMPORT_PROTOBUF:
         allowed.add("google")
-    if name in ("podkit/http2/connection.py", "podkit/http2/send_queue.py", "whoami/watch/connection.py"):
-        allowed |= {"h2", "hpack", "hyperframe"}
+    if name == "podkit/http2/compression.py":
+        allowed.add("hpack")
+    if name == "whoami/watch/connection.py":
+        allowed.add("h2")
     if name == "podkit/process/serve.py":
         allowed.add("uvloop")
     if name.startswith("whoami/dns/"):

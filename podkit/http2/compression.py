@@ -1,0 +1,144 @@
+"""Header blocks (HPACK, RFC 7541), read with the hpack library's tables and written without one.
+
+The library's own decoder copies the rest of the block for each field, which makes large blocks cost their
+square. What we send refers to the static table alone: a client can't make us keep one for it.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+from hpack.exceptions import HPACKError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from podkit.http2.frames import Code, ConnectionFault
+from podkit.message import Fields, Head, Response, content_length
+from podkit.server import Clock
+
+NO_TABLE: Final = b"\x20"  # before the first block that we send: our table has no room
+_FIELD_OVERHEAD: Final = 32  # bytes, in the size of a list of fields
+_CACHED: Final = 64  # bytes; longer values are not worth remembering
+_STATIC: Final = {field: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
+_NAMES: Final = {field[0]: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
+
+
+class Decoder:
+    """Reads a client's header blocks, one after the other."""
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._table = HeaderTable()
+
+    def decode(self, block: bytes) -> tuple[list[tuple[bytes, bytes]], int, bool]:
+        """The fields of a block, their size (RFC 9113, 6.5.2), and whether it leaves the table as it was.
+
+        Raises ConnectionFault: after a block that was not read to its end, no other can be.
+        """
+        try:
+            return self._decode(block)
+        except (IndexError, HPACKError):
+            raise ConnectionFault(Code.COMPRESSION_ERROR) from None
+
+    def _decode(self, block: bytes) -> tuple[list[tuple[bytes, bytes]], int, bool]:
+        fields: list[tuple[bytes, bytes]] = []
+        table, size, unchanged, position = self._table, 0, True, 0
+        while position < len(block):
+            first = block[position]
+            if first & 0x80:
+                index, position = _read_integer(block, position, 0x7F)
+                name, value = table.get_by_index(index)
+            elif first & 0xE0 == 0x20:
+                limit, position = _read_integer(block, position, 0x1F)
+                if fields or limit > HeaderTable.DEFAULT_SIZE:
+                    raise ConnectionFault(Code.COMPRESSION_ERROR)
+                table.maxsize, unchanged = limit, False
+                continue
+            else:
+                keeps = first & 0x40
+                index, position = _read_integer(block, position, 0x3F if keeps else 0x0F)
+                if index:
+                    name = table.get_by_index(index)[0]
+                else:
+                    name, position = _read_text(block, position)
+                value, position = _read_text(block, position)
+                if keeps:
+                    table.add(name, value)
+                    unchanged = False
+            fields.append((name, value))
+            size += len(name) + len(value) + _FIELD_OVERHEAD
+            if size > self._max_size:
+                raise ConnectionFault(Code.ENHANCE_YOUR_CALM)
+        return fields, size, unchanged
+
+
+def _read_integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
+    value = block[position] & mask
+    position += 1
+    if value < mask:
+        return value, position
+    for shift in range(0, 35, 7):
+        byte = block[position]
+        position += 1
+        value += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ConnectionFault(Code.COMPRESSION_ERROR)
+
+
+def _read_text(block: bytes, position: int) -> tuple[bytes, int]:
+    is_huffman = block[position] & 0x80
+    length, position = _read_integer(block, position, 0x7F)
+    end = position + length
+    if end > len(block):
+        raise ConnectionFault(Code.COMPRESSION_ERROR)
+    text = block[position:end]
+    return decode_huffman(text) if is_huffman else text, end
+
+
+def encode(fields: Fields) -> bytes:
+    """A header block."""
+    return b"".join([_cached(*field) if len(field[1]) <= _CACHED else _encode(*field) for field in fields])
+
+
+def _encode(name: bytes, value: bytes) -> bytes:
+    name = name.lower()
+    if (name, value) in _STATIC:
+        return _write_integer(_STATIC[name, value], 0x7F, 0x80)
+    number = _NAMES.get(name, 0)
+    start = _write_integer(number, 0x0F, 0) if number else b"\0" + _write_integer(len(name), 0x7F, 0) + name
+    return start + _write_integer(len(value), 0x7F, 0) + value
+
+
+_cached = lru_cache(maxsize=256)(_encode)
+
+
+def _write_integer(value: int, mask: int, flags: int) -> bytes:
+    if value < mask:
+        return bytes((flags | value,))
+    out, value = bytearray((flags | mask,)), value - mask
+    while value > 0x7F:
+        out.append(0x80 | value & 0x7F)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class HeadWriter:
+    """Renders the heads of responses, and each but once a second where they repeat themselves."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: tuple[object, ...] = ()
+        self._block = b""
+
+    def render(self, head: Head, response: Response) -> bytes:
+        """The header block of a response."""
+        length = None if response.trailers else content_length(head, response)
+        key = (response.status, response.headers, length, self._clock.date())
+        if key != self._last:
+            fields = [field for field in response.headers if field[0] != b"Connection"]
+            if length is not None:
+                fields.append((b"content-length", b"%d" % length))
+            self._block = encode(((b":status", b"%d" % response.status), *fields, (b"date", key[3])))
+            self._last = key
+        return self._block

@@ -1,0 +1,227 @@
+"""From frames to requests: the header blocks and bodies that a client sends."""
+
+import time
+from typing import Final
+
+from podkit.answer import max_body, too_large
+from podkit.http2 import frames
+from podkit.http2.allowance import Allowance
+from podkit.http2.answers import Answers
+from podkit.http2.compression import Decoder, encode
+from podkit.http2.control import Control
+from podkit.http2.frames import Code, ConnectionFault, Frame, StreamFault
+from podkit.http2.head import Malformed, Opening, parse_fields, parse_trailers, refuse, without_body
+from podkit.http2.stream import Stream
+from podkit.http2.streams import Streams
+from podkit.message import Client, error
+from podkit.routes import Route
+from podkit.server import Server
+
+_FRAME_WORK: Final = 256  # bytes that are as much work as a frame
+_SMALL_DATA: Final = 64  # bytes; a frame of less asks for work and brings little
+_REMEMBERED: Final = 4096  # bytes of fields that a connection keeps, in case they come again
+_CONTINUE: Final = encode(((b":status", b"100"),))
+
+
+class Requests:
+    """Reads the frames of a connection in order; those of no request go to `control`."""
+
+    _opening: Opening  # what the last header block was read as
+
+    def __init__(
+        self,
+        server: Server,
+        client: Client,
+        streams: Streams,
+        answers: Answers,
+        control: Control,
+        allowance: Allowance,
+    ) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._client = client
+        self._streams = streams
+        self._answers = answers
+        self._control = control
+        self._allowance = allowance
+        self._decoder = Decoder(server.limits.max_head)
+        self._has_settings = False
+        self._first: Frame | None = None  # of a header block that goes on
+        self.block = bytearray()  # what has come of it
+        self.began = 0.0  # when it did (monotonic seconds); 0 where there is none
+        self._last_block: tuple[bytes, bool] | None = None  # and whether it ended its stream
+        self.last_wanted = frames.MAX_WINDOW  # the last stream that is to be answered
+        self.work = 0  # done since somebody set it to 0, in bytes
+
+    def handle(self, frame: Frame) -> None:
+        """Do what a frame asks for. Raises ConnectionFault where the connection must end."""
+        self.work += _FRAME_WORK + len(frame.payload)
+        kind = frame.kind
+        first = self._first
+        if first is not None and (kind != frames.CONTINUATION or frame.stream_id != first.stream_id):
+            raise ConnectionFault(Code.PROTOCOL_ERROR)
+        if not self._has_settings:  # which come first, as a part of the preface
+            if kind != frames.SETTINGS or frame.flags & frames.ACK:
+                raise ConnectionFault(Code.PROTOCOL_ERROR)
+            self._has_settings = True
+        try:
+            if kind == frames.HEADERS:
+                self._on_headers(frame)
+            elif kind == frames.DATA:
+                self._on_data(frame)
+            elif kind == frames.CONTINUATION:
+                self._on_continuation(frame)
+            else:
+                self._control.handle(frame)
+        except StreamFault as fault:
+            self._allowance.spend()
+            self._streams.reset(frame.stream_id, fault.code)
+
+    # header blocks
+
+    def _on_headers(self, frame: Frame) -> None:
+        if not frame.stream_id & 1:
+            raise ConnectionFault(Code.PROTOCOL_ERROR)
+        if frame.flags & frames.END_HEADERS:
+            self._on_block(frame, frames.content(frame))
+        else:
+            self._first, self.block = frame, bytearray(frames.content(frame))
+            self.began = time.monotonic()
+
+    def _on_continuation(self, frame: Frame) -> None:
+        if self._first is None:
+            raise ConnectionFault(Code.PROTOCOL_ERROR)
+        self._allowance.spend()
+        self.block += frame.payload
+        if len(self.block) > self._limits.max_head:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM)
+        if frame.flags & frames.END_HEADERS:
+            first, self._first, self.began = self._first, None, 0.0
+            block, self.block = bytes(self.block), bytearray()
+            self._on_block(first, block)
+
+    def _on_block(self, frame: Frame, block: bytes) -> None:
+        streams, stream_id, ended = self._streams, frame.stream_id, bool(frame.flags & frames.END_STREAM)
+        if stream_id <= streams.last_id:
+            return self._on_trailers(stream_id, block, ended)
+        streams.last_id = stream_id
+        opening = self._read_opening(block, ended)
+        if frame.flags & frames.HAS_PRIORITY and frames.depends_on_itself(frame):
+            raise Malformed("a stream does not depend on itself")
+        if stream_id > self.last_wanted or len(streams) >= self._limits.max_streams:
+            raise StreamFault(Code.REFUSED_STREAM)
+        self._open(stream_id, opening, ended)
+
+    def _read_opening(self, block: bytes, ended: bool) -> Opening:
+        """Read a request's fields, unless they are the last ones again: load and probes repeat themselves."""
+        if self._last_block == (block, ended):
+            return self._opening
+        self._last_block = None
+        fields, size, can_be_repeated = self._decoder.decode(block)
+        self.work += size
+        opening = parse_fields(fields, size, ended)
+        if can_be_repeated and size <= _REMEMBERED:
+            self._last_block, self._opening = (block, ended), opening
+        return opening
+
+    def _on_trailers(self, stream_id: int, block: bytes, ended: bool) -> None:
+        self._last_block = None
+        fields, size, _ = self._decoder.decode(block)  # whatever becomes of it: the next block builds on it
+        self.work += size
+        streams, stream = self._streams, self._streams.open.get(stream_id)
+        if stream_id in streams.unread:
+            streams.end(stream_id)
+        elif stream is None or stream.ended:
+            if not streams.was_reset(stream_id):
+                known = stream is not None or streams.has_ended(stream_id)
+                raise ConnectionFault(Code.STREAM_CLOSED if known else Code.PROTOCOL_ERROR)
+        else:
+            if not ended:
+                raise Malformed("trailers end their stream")
+            trailers = parse_trailers(fields, stream.head.trailer_names)
+            if stream.body is not None:
+                stream.trailers, stream.size = trailers, stream.size + size
+            self._complete(stream)
+
+    # requests
+
+    def _open(self, stream_id: int, opening: Opening, ended: bool) -> None:
+        head, answers = opening.head, self._answers
+        stream = self._streams.open_stream(stream_id, head, opening.size, ended)
+        self._client.requests += 1
+        stream.number, stream.declared = self._client.requests, opening.declared
+        refusal = refuse(head, self._limits)
+        if refusal is not None:
+            return answers.refuse(stream, refusal)
+        stream.route = self._find_route(opening)
+        if ended or not stream.route.reads_body:
+            return answers.ask(stream)
+        limit = max_body(self._limits, stream.route)
+        if head.length > limit:
+            return answers.refuse(stream, error(413, too_large(limit).reason))
+        stream.body = bytearray()
+        self._streams.touched.append(stream)
+        if opening.waits:
+            answers.write_interim(stream, _CONTINUE)
+
+    def _find_route(self, opening: Opening) -> Route:
+        find_call, head = self._server.find_call, opening.head
+        if find_call is not None and head.header(b"Content-Type").startswith(b"application/grpc"):
+            return find_call(head)
+        return self._server.find_route(head)
+
+    def _on_data(self, frame: Frame) -> None:
+        streams, data, size = self._streams, frames.content(frame), len(frame.payload)
+        streams.receive(size)
+        ended = bool(frame.flags & frames.END_STREAM)
+        if len(data) < _SMALL_DATA and not ended:
+            self._allowance.spend()
+        stream = streams.open.get(frame.stream_id)
+        if stream is None or stream.ended:
+            streams.credit(size)
+            return self._on_late_data(frame.stream_id, ended)
+        stream.receive_window -= size
+        stream.received += len(data)
+        stream.touched = time.monotonic()
+        if stream.receive_window < 0 or 0 <= stream.declared < stream.received:
+            streams.credit(size)
+            raise StreamFault(Code.FLOW_CONTROL_ERROR if stream.receive_window < 0 else Code.PROTOCOL_ERROR)
+        if stream.inbox is not None:
+            streams.credit(size - len(data), stream)
+            stream.inbox.put(data)
+            streams.touched.append(stream)
+        else:
+            streams.credit(size, stream)
+            if stream.body is not None and data:
+                self._keep(stream, stream.body, data)
+        if ended:
+            self._complete(stream)
+
+    def _keep(self, stream: Stream, body: bytearray, data: bytes) -> None:
+        body += data
+        self._streams.touched.append(stream)
+        limit = max_body(self._limits, stream.route)
+        if len(body) > limit:
+            self._answers.refuse(stream, error(413, too_large(limit).reason))
+
+    def _on_late_data(self, stream_id: int, ended: bool) -> None:
+        """DATA on a stream that the client has ended, or that is answered or reset."""
+        streams = self._streams
+        streams.refuse_idle(stream_id)
+        if stream_id in streams.unread:
+            if ended:
+                streams.end(stream_id)
+        elif not streams.was_reset(stream_id):
+            raise StreamFault(Code.STREAM_CLOSED)
+
+    def _complete(self, stream: Stream) -> None:
+        """The client has sent all of a request."""
+        if 0 <= stream.declared != stream.received:
+            raise Malformed("less has come than was announced")
+        stream.ended = True
+        if stream.inbox is not None:
+            stream.inbox.end()
+        elif stream.body is not None:
+            if not stream.received:
+                stream.head = without_body(stream.head)
+            self._answers.ask(stream)
