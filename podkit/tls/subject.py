@@ -32,6 +32,8 @@ _ENCODINGS: Final = {  # of ASN.1's string types, by tag
 _VERSION: Final = 0xA0  # a context-specific tag; version 1 is left out
 _NULL: Final = 0x05
 _BMP_STRING: Final = 0x1E
+_LARGEST: Final = 2**31 - 1
+_PADDING: Final = 0x80
 
 
 class Element(NamedTuple):
@@ -94,12 +96,17 @@ def elements(data: bytes) -> Iterator[Element]:
 
 
 def _render_identifier(content: bytes) -> str:
+    """An object identifier as Go reads it: no number is padded, or larger than 31 bits."""
     numbers, number = [], 0
     for byte in content:
+        if number > _LARGEST >> 7 or (number == 0 and byte == _PADDING):
+            raise ValueError("a number of an object identifier is too large, or padded")
         number = number << 7 | byte & 0x7F
         if not byte & 0x80:
             numbers.append(number)
             number = 0
+    if number or not numbers:
+        raise ValueError("an object identifier is cut short")
     joined, *rest = numbers  # the first two, of which the first is 0, 1 or 2
     first = min(joined // 40, 2)
     return ".".join(map(str, [first, joined - 40 * first, *rest]))

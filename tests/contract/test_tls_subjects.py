@@ -1,6 +1,7 @@
 """Subjects of certificates as the original shows them: what was recorded, and Go's rules behind it."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,7 @@ CASES = {
     "a sequence": (name((TITLE, SEQUENCE, der(INTEGER, b"\x01"))), "2.5.4.12=#3003020101"),
     "null is Go's nil": (name((TITLE, NULL, b"")), "2.5.4.12=\\<nil\\>"),
     "large numbers in a type": (name(("2.999.1234567", UTF8, b"x")), "2.999.1234567=x"),
+    "the largest number in a type": (name(("2.5.4.2147483647", UTF8, b"x")), "2.5.4.2147483647=x"),
     "long texts": (cn("x" * 70_000), "CN=" + "x" * 70_000),
 }
 
@@ -139,3 +141,35 @@ def test_what_is_no_name_is_an_error(data: bytes) -> None:
     """A Name that is cut short has no text."""
     with pytest.raises(ValueError, match=r"."):
         render_subject(data)
+
+
+def typed(kind: bytes) -> bytes:
+    """A Name of one attribute, whose type has this content."""
+    return der(SEQUENCE, der(SET, der(SEQUENCE, der(6, kind) + der(UTF8, b"x"))))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"",
+        b"\x55\x04\x88\x80\x80\x80\x00",
+        b"\x55\x04\x80\x01",
+        b"\x55\x04\x81",
+        b"\x55\x04" + b"\xff" * 90_000 + b"\x7f",
+    ],
+    ids=["nothing", "a number of 32 bits", "a padded number", "cut short", "a number of 90 KB"],
+)
+def test_a_type_that_go_does_not_read_is_an_error(kind: bytes) -> None:
+    """And is one at once, however long it is."""
+    start = time.process_time()
+    with pytest.raises(ValueError, match="object identifier"):
+        render_subject(typed(kind))
+    assert time.process_time() - start < 0.1
+
+
+def test_long_names_take_time_in_proportion() -> None:
+    """A type of many numbers, and a Name of many attributes."""
+    start = time.process_time()
+    assert render_subject(typed(b"\x55" + b"\x04" * 30_000)).count(".4") == 30_000
+    assert render_subject(name(*[(TITLE, UTF8, b"x")] * 3000)).count("2.5.4.12=x") == 3000
+    assert time.process_time() - start < 0.5
