@@ -19,6 +19,7 @@ class Limits:
     max_head: int = (1 << 20) + 4096  # a request line and its headers; trailers too
     max_header_lines: int = 500  # of a request, Host among them, as Go 1.27 has it; of trailers too
     max_body: int = 16 << 20  # to echo; --max-body
+    max_handshake: int = 64 << 10  # of TLS, with the certificates of the client
     max_skipped_body: int = 256 << 10  # of a request whose endpoint reads none, as Go has it
     max_chunk_line: int = 4096  # a chunk's size and its extensions
     read_ahead: int = 64 << 10  # while an answer is under way
@@ -42,5 +43,6 @@ class Limits:
     turn_requests: int = 64
     turn_bytes: int = 64 << 10  # of answers that are at hand
     turn_input: int = 16 << 10  # of chunks, frames and messages read
+    turn_records: int = 64  # of TLS
     flood_burst: int = 1000  # HTTP/2 frames at once that ask for nothing but work
     flood_refill: float = 200.0  # of them a second

@@ -58,10 +58,15 @@ def issue(
     signs: bool = True,
     send_issuer: bool = False,
     hosts: tuple[str, ...] = (),
+    units: int = 0,
 ) -> Identity:
-    """A certificate whose subject is ``CN=name``, valid for `hosts`; self-signed without an issuer."""
+    """A certificate whose subject is ``CN=name``, valid for `hosts`; self-signed without an issuer.
+
+    For a long subject, it may have so many organizational units of 64 bytes.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    unit = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "u" * 64)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name), *[unit] * units])
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -14,7 +14,7 @@ from whereami.app import build_routes
 
 def serve(options: argparse.Namespace, node_name: str, stdout: TextIO) -> int:
     """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
-    certificates = load_certificates(options)
+    certificates = load_certificates(options.cert, options.key, options.cacert)
     pod, log = Pod(node_name), BatchedLog(stdout)
     log.write("Kubia server starting...")
     build = partial(Server, build_routes(pod, log.write))

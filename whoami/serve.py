@@ -19,7 +19,7 @@ from whoami.rpc import build_methods
 
 def serve(options: argparse.Namespace, environment: tuple[bytes, ...], stderr: TextIO) -> int:
     """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
-    certificates = load_certificates(options)
+    certificates = load_certificates(options.cert, options.key, options.cacert)
     config, pod, state = Config(options.name, environment), Pod(), Health()
     routes = build_routes(config, pod, state)
     find_call = build_find_call(partial(build_methods, config, pod, state))

@@ -133,17 +133,13 @@ async def _serve(service: Service, listener: socket.socket, lifeline: int | None
         server = service.build_server()
         server.start()
         build = partial(Opening, server)
-        secured = secure(service.certificates, build) if service.certificates else None
-        acceptor = await loop.create_server(secured or build, sock=listener, backlog=_BACKLOG)
+        secured = secure(server, service.certificates, build) if service.certificates else build
+        acceptor = await loop.create_server(secured, sock=listener, backlog=_BACKLOG)
         tell(_listening(service, listener))
         await stopping.wait()
         await asyncio.sleep(0)  # connections that the kernel has accepted already
         acceptor.close()
-        server.draining = True
-        began = loop.time()
-        if secured:
-            await secured.settle(grace_period)
-        await server.drain(max(0.0, grace_period - (loop.time() - began)))
+        await server.drain(grace_period)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(acceptor.wait_closed(), 1)
     tell(f"{service.program}: stopped")

@@ -3,7 +3,7 @@
 import os
 import stat
 import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,14 +12,23 @@ from OpenSSL import SSL, crypto
 
 from podkit.errors import TlsError
 from podkit.log import log_line
+from podkit.tls.ciphers import TLS_1_2, TLS_1_3
 from podkit.tls.pem import check_time, read_chain, read_key
 
 _PROTOCOLS: Final = (b"h2", b"http/1.1")  # to offer by ALPN, the best first
-_RECHECK: Final = 1.0  # seconds between two looks at the files, at least
 _ANY_USE: Final = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-# what Go offers for TLS 1.2; clients choose by their order, and keys of 1024 bits are theirs to risk
-_CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES+SHA1:@SECLEVEL=1"
 _INVALID_PURPOSE: Final = 26  # X509_V_ERR_INVALID_PURPOSE
+# of OpenSSL's, without a name in pyOpenSSL
+_MODE_NO_AUTO_CHAIN: Final = 1 << 3  # or an authority of clients that issued our certificate would be sent
+_OP_PRIORITIZE_CHACHA: Final = 1 << 21  # for a client that puts it first, as one without AES in hardware does
+
+
+class _Files(NamedTuple):
+    """What the files hold."""
+
+    chain: list[x509.Certificate]  # the server's own first
+    key: Any
+    authorities: list[x509.Certificate]
 
 
 class Certificates:
@@ -28,29 +37,47 @@ class Certificates:
     Raises TlsError where a file can't be used.
     """
 
-    def __init__(self, cert: str, key: str, client_ca: str = "") -> None:
+    def __init__(
+        self,
+        cert: str,
+        key: str,
+        client_ca: str = "",
+        recheck: float = 1.0,  # seconds between two looks at the files, at least
+        ticket_keys_live: float = 3600.0,  # seconds
+    ) -> None:
+        self._recheck, self._ticket_keys_live = recheck, ticket_keys_live
         self._cert, self._key, self._client_ca = cert, key, client_ca
         self._seen = self._look()
-        self._checked = time.monotonic()
-        self._context = self._build()
+        self._checked = self._built = time.monotonic()
+        self._files = self._read()
+        self._context = self._build(self._files)
 
     def context(self) -> SSL.Context:
         """The context for a new connection, of the files as they are now.
 
-        Files that can't be used leave the context as it was, with one line in the log.
+        Files that can't be used leave the context as it was, with one line in the log. Each context has keys
+        of its own for the tickets by which clients resume their sessions: those of an older one are void.
         """
         now = time.monotonic()
-        if now - self._checked >= _RECHECK:
+        if now - self._checked >= self._recheck:
             self._checked = now
             seen = self._look()
             if seen != self._seen:
                 self._seen = seen
-                try:
-                    self._context = self._build()
-                    log_line(f"tls: {self._cert} has changed, and serves new connections")
-                except TlsError as problem:
-                    log_line(f"tls: the old certificate stays in use: {problem}")
+                self._reload(now)
+            elif now - self._built > self._ticket_keys_live:
+                self._context, self._built = self._build(self._files), now
         return self._context
+
+    def _reload(self, now: float) -> None:
+        try:
+            files = self._read()
+            self._context = self._build(files)
+        except TlsError as problem:
+            log_line(f"tls: the old certificate stays in use: {problem}")
+        else:
+            self._files, self._built = files, now
+            log_line(f"tls: {self._cert} has changed, and serves new connections")
 
     def _look(self) -> list[tuple[int, ...]]:
         """What tells one version of the files from another; symbolic links are followed."""
@@ -64,51 +91,65 @@ class Certificates:
                 looks.append(())
         return looks
 
-    def _build(self) -> SSL.Context:
-        leaf, *chain = read_chain("certificate", self._cert)
+    def _read(self) -> _Files:
+        chain = read_chain("certificate", self._cert)
         key = read_key(self._key)
         try:
-            belongs = leaf.public_key() == key.public_key()
+            belongs = chain[0].public_key() == key.public_key()
         except (ValueError, UnsupportedAlgorithm):
             raise TlsError(f"the certificate {self._cert} has a key of an unknown kind") from None
         if not belongs:
             raise TlsError(f"the key {self._key} does not belong to the certificate {self._cert}")
-        check_time(leaf, self._cert)
+        check_time(chain[0], self._cert)
+        authorities = read_chain("authorities of clients", self._client_ca) if self._client_ca else []
+        return _Files(chain, key, authorities)
+
+    def _build(self, files: _Files) -> SSL.Context:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        # a resumed session would carry neither the client's whole chain nor what has changed since
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        context.set_cipher_list(_CIPHERS)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # clients keep their sessions, in tickets
+        context.set_session_id(b"podkit")  # OpenSSL resumes none without
+        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | _OP_PRIORITIZE_CHACHA)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS | _MODE_NO_AUTO_CHAIN)
+        context.set_tls13_ciphersuites(":".join(TLS_1_3).encode())
+        # keys of 1024 bits are the clients' to risk
+        context.set_cipher_list(":".join((*TLS_1_2, "@SECLEVEL=1")).encode())
         try:
-            context.use_certificate(leaf)
-            for certificate in chain:
+            context.use_certificate(files.chain[0])
+            for certificate in files.chain[1:]:
                 context.add_extra_chain_cert(certificate)
-            context.use_privatekey(key)
+            context.use_privatekey(files.key)
         except (SSL.Error, TypeError):  # such as a key that is too short, or of a kind that TLS does not know
             raise TlsError(f"the certificate {self._cert} and its key can't be used for TLS") from None
-        context.set_alpn_select_callback(self._choose_protocol)
-        self._ask_for_client(context)
+        context.set_alpn_select_callback(_choose_protocol)
+        context.set_tlsext_servername_callback(_accept_any_name)
+        _ask_for_client(context, files.authorities)
         return context
 
-    def _ask_for_client(self, context: SSL.Context) -> None:
-        if not self._client_ca:
-            context.set_verify(SSL.VERIFY_PEER, _accept_any)
-            return
-        store = context.get_cert_store()
-        assert store is not None
-        for authority in read_chain("authorities of clients", self._client_ca):
-            store.add_cert(crypto.X509.from_cryptography(authority))
-            context.add_client_ca(authority)
-        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # Go trusts each of them, root or not
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
 
-    def _choose_protocol(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
-        for protocol in _PROTOCOLS:
-            if protocol in offered:
-                return protocol
-        return SSL.NO_OVERLAPPING_PROTOCOLS
+def _ask_for_client(context: SSL.Context, authorities: list[x509.Certificate]) -> None:
+    if not authorities:
+        context.set_verify(SSL.VERIFY_PEER, _accept_any)
+        return
+    store = context.get_cert_store()
+    assert store is not None
+    for authority in authorities:
+        store.add_cert(crypto.X509.from_cryptography(authority))
+        context.add_client_ca(authority)
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # Go trusts each of them, root or not
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
+
+
+def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    for protocol in _PROTOCOLS:
+        if protocol in offered:
+            return protocol
+    raise ValueError("no protocol in common")  # OpenSSL sends the alert for it, and pyOpenSSL raises it again
+
+
+def _accept_any_name(connection: SSL.Connection) -> None:
+    """OpenSSL keeps a name in a session only where a callback has taken it."""
 
 
 def _accept_any(connection: SSL.Connection, cert: crypto.X509, problem: int, depth: int, ok: int) -> bool:

@@ -5,194 +5,158 @@ can't end one direction alone, nor tell a client by an alert why it is refused.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final, cast
+from enum import Enum
+from typing import Any, Final
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
+from podkit.budget import Share
 from podkit.message import Tls
-from podkit.tls.certificates import Certificates
-from podkit.tls.subject import read_subject, render_subject
+from podkit.server import Server
+from podkit.tls.engine import SMALL, Engine
+from podkit.tls.records import LONGEST, record_end
 
-HANDSHAKE_TIMEOUT: Final = 10.0  # seconds
-LINGER: Final = 1.0  # seconds to read on after a refusal, so that the client gets to see it
-QUIET: Final = 0.3  # seconds without a byte before a draining server gives up on a handshake
-
-_RECORD: Final = 16 * 1024  # bytes; the most that TLS decrypts at once
-_BLOCK: Final = 64 * 1024  # bytes to encrypt at once
-_ENCRYPTED: Final = _BLOCK + 1024  # bytes that they become, at most
-_PLAIN_HTTP: Final = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
-_PLAIN_ANSWER: Final = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+_UNREAD: Final = 128 << 10  # bytes to owe to a client that makes TLS itself answer
 
 
-class TlsListener:
-    """A protocol factory: each connection gets a protocol of `build_protocol` once its handshake is done."""
+class _State(Enum):
+    OPEN = "both may send"
+    CLIENT_ENDED = "the client sends no more"
+    SERVER_ENDED = "the server sends no more"
+    CLOSED = "ending or gone"
 
-    def __init__(self, certificates: Certificates, build_protocol: Callable[[], asyncio.Protocol]) -> None:
-        self.certificates = certificates
-        self.build_protocol = build_protocol
-        self.handshakes: set[TlsConnection] = set()
 
-    def __call__(self) -> "TlsConnection":
-        return TlsConnection(self)
-
-    async def settle(self, grace_period: float) -> None:
-        """Wait for the handshakes under way, for at most `grace_period` seconds, and for no silent client."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + grace_period
-        while self.handshakes and loop.time() < deadline:
-            for connection in tuple(self.handshakes):
-                connection.abort_if_quiet()
-            await asyncio.sleep(0.02)
+# each record asks for them, and an attribute of an Enum takes its time
+_OPEN, _CLIENT_ENDED, _SERVER_ENDED, _CLOSED = _State
 
 
 class TlsConnection(asyncio.Protocol, asyncio.Transport):
     """A client's connection: a protocol to the socket's transport, and a transport to the protocol above.
 
-    Its extra information: ``peer_subjects``, the subjects of the client's certificates, its own first;
-    ``alpn_protocol``, as bytes, empty where none was agreed on; and what the socket's transport has.
+    Its extra information: ``tls``, the facts of the handshake, a `podkit.message.Tls`; and what the socket's
+    transport has. `held` is what it is charged for already; all is given back at its end.
     """
 
-    def __init__(self, listener: TlsListener) -> None:
+    def __init__(self, server: Server, tls: SSL.Connection, facts: Tls, held: tuple[Share, ...]) -> None:
         super().__init__()
-        self._listener = listener
-        self._loop = asyncio.get_running_loop()
-        self._tls = SSL.Connection(listener.certificates.context())
-        self._tls.set_accept_state()
-        self._above: asyncio.Protocol | None = None
-        self._info: dict[str, Any] = {}
-        self._opening = b""
-        self._refused = self._closing = self._paused = self._ended = self._has_sent_all = False
+        self._turn_records = server.limits.turn_records
+        self._facts = facts
+        self._share = Share(server.budget)  # for what waits
+        buffers = Share(server.budget)
+        self._held = (*held, self._share, buffers)
+        self._engine = Engine(tls, buffers)
+        self._decrypt, self._encrypt = self._engine.decrypt, self._engine.encrypt
+        self._state = _OPEN
+        self._waiting = b""  # came, and is not decrypted yet
+        self._paused = False  # by the protocol above
+        self._turn: asyncio.Handle | None = None  # when to go on, after the other connections
+
+    def open(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
+        """Stand between the socket's transport and the protocol above from now on."""
+        self._below, self._above = transport, protocol
+        protocol.connection_made(self)
 
     # from the socket
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected; it has to shake hands in time."""
-        self._below = cast(asyncio.Transport, transport)  # uvloop's transports are no instances of it
-        self._last_seen = self._loop.time()
-        self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT, self._below.abort)
-        self._listener.handshakes.add(self)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._state = _CLOSED
+        if self._turn is not None:
+            self._turn.cancel()
+        for share in self._held:
+            share.resize(0)
+        self._above.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        self._last_seen = self._loop.time()
-        if self._refused:
-            return
-        if self._above is None:
-            self._opening = (self._opening + data[:5])[:5]
-            if self._opening in _PLAIN_HTTP:
-                self._refuse(_PLAIN_ANSWER)
-                return
-        self._tls.bio_write(data)
-        if self._above is None:
-            self._shake_hands()
-        self._deliver()
+        if not self._waiting and self._state is _OPEN and record_end(data, 0) == len(data):
+            return self._receive(data)  # a whole record, as most are
+        self._waiting = self._waiting + data if self._waiting else data
+        if self._turn is None:
+            self._work()
 
     def eof_received(self) -> bool:
         """The client has sent all, with or without saying so in TLS."""
-        if self._above is None:
-            return False
-        self._end()
-        return not self._closing
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self._timer.cancel()
-        self._listener.handshakes.discard(self)
-        self._closing = True
-        if self._above is not None:
-            self._above.connection_lost(exc)
+        self._end_input()
+        return self._state is _CLIENT_ENDED
 
     def pause_writing(self) -> None:
         """The socket is full."""
-        if self._above is not None:
-            self._above.pause_writing()
+        self._above.pause_writing()
 
     def resume_writing(self) -> None:
         """The socket takes more."""
-        if self._above is not None:
-            self._above.resume_writing()
+        self._above.resume_writing()
 
-    # the handshake
+    # records
 
-    def _shake_hands(self) -> None:
+    def _work(self) -> None:
+        """Decrypt what has come; what goes beyond a turn waits until the other connections have had theirs."""
+        waiting, start = self._waiting, 0
+        for _ in range(self._turn_records):
+            end = record_end(waiting, start)
+            if end > len(waiting) or self._paused:
+                break
+            if self._state is not _OPEN and self._state is not _SERVER_ENDED:
+                start = len(waiting)
+                break
+            record, start = waiting[start:end], end
+            self._receive(record)
+        else:
+            if not self.is_closing():
+                self._below.pause_reading()
+            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+        self._waiting = waiting[start:]
+        if len(self._waiting) > LONGEST:
+            self._charge()
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._work()
+        self._charge()
+        if self._turn is None and not self._paused and not self.is_closing():
+            self._below.resume_reading()
+
+    def _charge(self) -> None:
+        """Charge a read that waits: a connection's cost covers no more than a record."""
+        if not self._share.resize(len(self._waiting) if len(self._waiting) > LONGEST else 0):
+            self.abort()
+
+    def _receive(self, record: bytes) -> None:
         try:
-            self._tls.do_handshake()
-            subjects = _peer_subjects(self._tls)
-        except SSL.WantReadError:
-            self._flush()
-            return
-        except (SSL.Error, ValueError):  # ValueError: a subject beyond what Go reads
-            self._flush()
-            self._refuse(b"")
-            return
-        self._flush()
-        self._timer.cancel()
-        self._listener.handshakes.discard(self)
-        alpn = self._tls.get_alpn_proto_negotiated().decode()
-        self._info = {"tls": Tls("", "", alpn, "", subjects, ())}
-        self._above = self._listener.build_protocol()
-        self._above.connection_made(self)
-
-    def _refuse(self, answer: bytes) -> None:
-        """Say why, and read on for a moment: unread bytes would make the kernel reset the connection."""
-        self._refused = True
-        self._below.write(answer)
-        if self._below.can_write_eof():
-            self._below.write_eof()
-        self._loop.call_later(LINGER, self._below.abort)
-
-    def abort_if_quiet(self) -> None:
-        """Give up on a client that has not sent anything for a moment."""
-        if self._loop.time() - self._last_seen > QUIET:
-            self._below.abort()
-
-    # to the protocol above
-
-    def _deliver(self) -> None:
-        while self._above is not None and not (self._paused or self._closing):
-            try:
-                data = self._tls.recv(_RECORD)
-            except SSL.WantReadError:
-                self._flush()  # a warning that answers a renegotiation must not pile up
-                break
-            except SSL.ZeroReturnError:
-                self._end()
-                break
-            except SSL.Error:  # OpenSSL has written the alert
-                self._flush()
-                self._closing = True
-                self._below.close()
-                break
+            data = self._decrypt(record)
+        except SSL.WantReadError:  # it was a message of TLS's own, perhaps with an answer to it
+            if self._engine.flush(self._below) and self._below.get_write_buffer_size() > _UNREAD:
+                self.abort()
+        except SSL.ZeroReturnError:
+            self._end_input()
+        except SSL.Error:
+            self._engine.flush(self._below)  # OpenSSL has written the alert
+            self._state = _CLOSED
+            self._below.close()
+        else:
             self._above.data_received(data)
 
-    def _end(self) -> None:
+    def _end_input(self) -> None:
         """The protocol above may answer what it was asked, or end the connection."""
-        if not self._ended and self._above is not None:
-            self._ended = True
-            if not self._above.eof_received():
+        state = self._state
+        if state is _OPEN or state is _SERVER_ENDED:
+            if state is _OPEN:
+                self._state = _CLIENT_ENDED
+            if not self._above.eof_received() or state is _SERVER_ENDED:
                 self.close()
 
     # from the protocol above
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""
-        if self._closing or self._has_sent_all:
+        state = self._state
+        if state is not _OPEN and state is not _CLIENT_ENDED:
             return
-        view = memoryview(data)
-        for start in range(0, len(view), _BLOCK):
-            self._tls.sendall(view[start : start + _BLOCK])
-            self._flush()
-
-    def _flush(self) -> None:
-        """Pass on what OpenSSL has to send."""
-        size = _ENCRYPTED
-        with suppress(SSL.WantReadError):  # there is nothing more
-            while size == _ENCRYPTED:
-                data = self._tls.bio_read(_ENCRYPTED)
-                size = len(data)
-                self._below.write(data)
+        if 0 < len(data) <= SMALL:
+            self._below.write(self._encrypt(data))
+        else:
+            self._below.writelines(self._engine.encrypt_all(data))
 
     def can_write_eof(self) -> bool:
         """TLS can end one direction alone."""
@@ -200,32 +164,30 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
 
     def write_eof(self) -> None:
         """No more is to be sent; the client may still send."""
-        if not (self._closing or self._has_sent_all):
-            self._has_sent_all = True
-            with suppress(SSL.Error):
-                self._tls.shutdown()
-            self._flush()
+        if self._state is _CLIENT_ENDED:
+            self.close()
+        elif self._state is _OPEN:
+            self._engine.end(self._below)
+            self._state = _SERVER_ENDED
             if self._below.can_write_eof():
                 self._below.write_eof()
 
     def close(self) -> None:
         """End the connection once all is sent."""
-        if not self._closing:
-            if not self._has_sent_all:
-                with suppress(SSL.Error):
-                    self._tls.shutdown()
-                self._flush()
-            self._closing = True
+        if self._state is not _CLOSED:
+            if self._state is _OPEN or self._state is _CLIENT_ENDED:
+                self._engine.end(self._below)
+            self._state = _CLOSED
             self._below.close()
 
     def abort(self) -> None:
         """End the connection now."""
-        self._closing = True
+        self._state = _CLOSED
         self._below.abort()
 
     def is_closing(self) -> bool:
         """Whether the connection is ending or gone."""
-        return self._closing or self._below.is_closing()
+        return self._state is _CLOSED or self._below.is_closing()
 
     def pause_reading(self) -> None:
         """Deliver no more for now."""
@@ -233,11 +195,11 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._below.pause_reading()
 
     def resume_reading(self) -> None:
-        """Deliver again, first what was decrypted before the pause."""
-        if self._paused and not self._closing:
+        """Deliver again, first what came before the pause."""
+        if self._paused and not self.is_closing():
             self._paused = False
-            self._below.resume_reading()
-            self._loop.call_soon(self._deliver)
+            if self._turn is None:
+                self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
     def get_write_buffer_size(self) -> int:
         """Bytes that the socket has not taken yet."""
@@ -249,7 +211,6 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The protocol above."""
-        assert self._above is not None
         return self._above
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -259,11 +220,4 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Ours, or the socket transport's."""
-        return self._info[name] if name in self._info else self._below.get_extra_info(name, default)
-
-
-def _peer_subjects(tls: SSL.Connection) -> tuple[str, ...]:
-    leaf = tls.get_peer_certificate()
-    chain: list[crypto.X509] = tls.get_peer_cert_chain() or []  # on a server, without the leaf
-    sent = [leaf, *chain] if leaf else []
-    return tuple(render_subject(read_subject(crypto.dump_certificate(crypto.FILETYPE_ASN1, c))) for c in sent)
+        return self._facts if name == "tls" else self._below.get_extra_info(name, default)

@@ -214,6 +214,7 @@ def test_garbage_after_the_handshake_ends_the_connection(secure: Server) -> None
     assert ask(secure, request("/health")).status == 200
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_shake_hands_is_timed_out(secure: Server) -> None:
     """After ten seconds, whether it said nothing, or half of what it should."""
     hello = ssl.MemoryBIO()
@@ -249,10 +250,10 @@ def test_a_handshake_byte_by_byte(secure: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "chosen"), [(("http/1.1",), "http/1.1"), (("http/1.0",), None), ((), None)]
+    ("offered", "chosen"), [(("http/1.1",), "http/1.1"), (("http/1.0", "http/1.1"), "http/1.1"), ((), None)]
 )
 def test_protocols_are_agreed_on(secure: Server, offered: tuple[str, ...], chosen: str | None) -> None:
-    """A client that offers none of ours is served all the same."""
+    """A client that offers nothing is served all the same."""
     with connect(secure, client_context(alpn=offered)) as client:
         assert isinstance(client.socket, ssl.SSLSocket)
         assert client.socket.selected_alpn_protocol() == chosen
@@ -367,19 +368,29 @@ async def test_websockets(secure: Server) -> None:
         assert websocket.close_code == 4001
 
 
-def test_sessions_are_not_resumed(secure: Server) -> None:
-    """A client shows its whole chain each time, and meets the authorities of today."""
-    context = client_context(CLIENTS["through an intermediate"])
+def test_no_protocol_in_common_is_refused(secure: Server) -> None:
+    """By the alert for it, as Go does; the next client is served."""
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+        connect(secure, client_context(alpn=("http/1.0",)))
+    assert ask(secure, request("/health")).status == 200
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sessions_are_resumed(tmp_path: Path, version: ssl.TLSVersion, workers: int) -> None:
+    """By any worker; what the client showed at first is shown again."""
+    context = client_context(PINNED, version)
     session = None
-    for _ in range(2):
-        plain = socket.create_connection(("127.0.0.1", secure.port), PATIENCE)
-        with context.wrap_socket(plain, session=session) as tls, Client(tls) as client:
-            client.send(request("/"))
-            answer = client.read()
-            assert answer is not None
-            assert len(subjects(answer)) == 2
-            assert not tls.session_reused
-            session = tls.session
+    with started("whoami", *SERVER.write(tmp_path), "--workers", str(workers)) as server:
+        for number in range(4):
+            plain = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+            with context.wrap_socket(plain, session=session) as tls, Client(tls) as client:
+                client.send(request("/"))
+                answer = client.read()
+                assert answer is not None
+                assert subjects(answer) == ["Certificate[0] Subject: CN=pinned"]
+                assert tls.session_reused == (number > 0)
+                session = tls.session
 
 
 def test_without_uvloop(tmp_path: Path) -> None:

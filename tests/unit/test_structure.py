@@ -23,7 +23,9 @@ MAY_IMPORT_AIOHTTP = {
     "whoami/watch/http1.py",
     "whoami/watch/target.py",
 }
-MAY_IMPORT_OPENSSL = {f"podkit/tls/{name}.py" for name in ("certificates", "pem", "connection")}
+MAY_IMPORT_OPENSSL = {
+    f"podkit/tls/{name}.py" for name in ("certificates", "pem", "handshake", "facts", "engine", "connection")
+}
 MAY_IMPORT_PROTOBUF = {"podkit/grpc/protobuf.py", "podkit/grpc/reflection.py", "whoami/watch/grpc.py"}
 FORBIDDEN = {"podkit": {"whoami", "whereami"}, "whoami": {"whereami"}, "whereami": {"whoami"}}
 ENDPOINTS_MAY_NOT = {"podkit.http1.connection", "podkit.opening", "podkit.process.serve", "podkit.server"}

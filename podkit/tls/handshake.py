@@ -1,0 +1,147 @@
+"""The TLS handshake: who the client is, and which protocol goes on above it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+from OpenSSL import SSL
+
+from podkit.budget import Share
+from podkit.message import Tls
+from podkit.server import Server
+from podkit.tls.certificates import Certificates
+from podkit.tls.connection import TlsConnection
+from podkit.tls.engine import flush
+from podkit.tls.facts import Chains, read_facts
+from podkit.tls.records import record_end
+
+_HELD: Final = 24 << 10  # bytes that OpenSSL holds during a handshake, and no longer
+_PARSED: Final = 4  # times their length is what OpenSSL and we hold of certificates
+_RECORDS: Final = 256  # of a handshake, whose messages may be cut into 512 bytes each (RFC 6066, 4)
+_PLAIN_HTTP: Final = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
+_PLAIN_ANSWER: Final = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+
+
+class TlsProtocolFactory:
+    """Each connection gets a protocol of `build_protocol` once its handshake is done."""
+
+    def __init__(
+        self, server: Server, certificates: Certificates, build_protocol: Callable[[], asyncio.Protocol]
+    ) -> None:
+        self.server = server
+        self.certificates = certificates
+        self.build_protocol = build_protocol
+        self.chains = Chains()
+
+    def __call__(self) -> asyncio.Protocol:
+        return Handshake(self)
+
+
+class Handshake(asyncio.Protocol):
+    """A connection until its handshake is done, or refused; one of the server's connections meanwhile."""
+
+    def __init__(self, factory: TlsProtocolFactory) -> None:
+        self._factory = factory
+        self._server = factory.server
+        self._room = Share(self._server.room)
+        self._share = Share(self._server.budget)
+        self._waiting = b""  # of a record that has not come as a whole
+        self._size = self._records = 0
+        self._refused = False
+        self._since = self._last_seen = time.monotonic()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._room.resize(self._server.limits.tls_cost):
+            self._refused = True
+            self._transport.close()
+            return
+        self._server.connections.add(self)
+        self._tls = SSL.Connection(self._factory.certificates.context())
+        self._tls.set_accept_state()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._server.connections.discard(self)
+        self._share.resize(0)
+        self._room.resize(0)
+
+    def data_received(self, data: bytes) -> None:
+        """Records of the handshake, and what the client sends on behind them."""
+        if self._refused:
+            return
+        waiting, start, facts = self._waiting + data, 0, None
+        if not self._records and waiting.startswith(_PLAIN_HTTP):
+            self._refuse(_PLAIN_ANSWER)
+            return
+        try:
+            while facts is None and (end := record_end(waiting, start)) <= len(waiting):
+                facts, start = self._shake_hands(waiting[start:end]), end
+        except (SSL.Error, ValueError):
+            flush(self._tls, self._transport)  # OpenSSL has written the alert
+            self._refuse()
+            return
+        self._waiting = waiting[start:]
+        if facts is not None:
+            self._open(facts)
+
+    def _shake_hands(self, record: bytes) -> Tls | None:
+        """Go on with the handshake; its facts once it is done. Raises ValueError or SSL.Error for a refusal."""
+        self._last_seen = time.monotonic()
+        self._records += 1
+        self._size += len(record)
+        if self._size > self._server.limits.max_handshake or self._records > _RECORDS:
+            raise ValueError("the handshake is too long")
+        self._charge(_HELD + _PARSED * self._size)
+        self._tls.bio_write(record)
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            flush(self._tls, self._transport)
+            return None
+        facts = read_facts(self._tls, self._factory.chains)
+        flush(self._tls, self._transport)
+        self._charge(_PARSED * sum(map(len, facts.certificates)) + sum(map(len, facts.subjects)))
+        return facts
+
+    def _charge(self, size: int) -> None:
+        if not self._share.resize(size):
+            raise ValueError("there is no memory left for the client's certificates")
+
+    def _open(self, facts: Tls) -> None:
+        self._server.connections.discard(self)
+        connection = TlsConnection(self._server, self._tls, facts, (self._room, self._share))
+        self._transport.set_protocol(connection)
+        connection.open(self._transport, self._factory.build_protocol())
+        if self._waiting:
+            connection.data_received(self._waiting)
+
+    def _refuse(self, answer: bytes = b"") -> None:
+        """Say why, and read on for a moment: unread bytes would make the kernel reset the connection."""
+        self._refused, self._since = True, time.monotonic()
+        self._waiting = b""
+        self._transport.write(answer)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    # from the server
+
+    def check(self, now: float) -> None:
+        """End a handshake, or a refusal, that takes too long."""
+        limits = self._server.limits
+        if now - self._since > (limits.linger if self._refused else limits.head_timeout):
+            self._transport.abort()
+
+    def say_goodbye(self) -> None:
+        """Nothing has been asked yet."""
+
+    def close_if_quiet(self, now: float) -> None:
+        """Give up on a client that has not gone on with its handshake for a moment."""
+        if now - self._last_seen > self._server.limits.quiet:
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()

@@ -1,0 +1,22 @@
+"""Where TLS records begin and end (RFC 8446, 5.1)."""
+
+from typing import Final
+
+MOST_CONTENT: Final = 16 << 10  # bytes in a record
+LONGEST: Final = 5 + MOST_CONTENT + 2048  # bytes of a record with its header, as TLS 1.2 allows
+_HEADER: Final = 5
+_TYPES: Final = range(20, 25)
+_MAJOR_VERSION: Final = 3
+
+
+def record_end(data: bytes, start: int) -> int:
+    """Where the record that begins at `start` ends; beyond `data` where it has not come as a whole.
+
+    For what can't be a record that is the end of `data`, so that OpenSSL sees and refuses it at once.
+    """
+    if start + _HEADER > len(data):
+        return start + _HEADER
+    length = _HEADER + (data[start + 3] << 8 | data[start + 4])
+    if length > LONGEST or data[start] not in _TYPES or data[start + 1] != _MAJOR_VERSION:
+        return len(data)
+    return start + length
