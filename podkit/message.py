@@ -139,9 +139,7 @@ Endpoint = Callable[[Request], Answer]
 
 
 def error(status: int, text: str, *headers: tuple[bytes, bytes]) -> Response:
-    """A plain-text error as Go's ``http.Error`` writes it, the text and a newline. No text: no body."""
-    if not text:
-        return Response(status, headers)
+    """A plain-text error as Go's ``http.Error`` writes it: the text and a newline."""
     sniffing = (b"X-Content-Type-Options", b"nosniff")
     return Response(status, (*headers, PLAIN_TEXT, sniffing), text.encode("utf-8", "surrogateescape") + b"\n")
 

@@ -7,6 +7,7 @@ from podkit.http1.head import parse_fields
 from podkit.limits import Limits
 from podkit.message import NO_HEADERS, Headers, HttpError
 
+_EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(rb"[^\n]*\n")
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_EXCESS: Final = 16 * 1024  # bytes of chunk lines beyond what sizes of chunks need
@@ -106,7 +107,7 @@ class ChunkedBody:
         return self._read_trailers(data, position) if self._in_trailers else position
 
     def _begin_chunk(self, line: bytes | bytearray) -> None:
-        if line.find(b"\r") != len(line) - 2:
+        if len(line) < 2 or line.find(b"\r") != len(line) - 2:
             self.error = "invalid CR in chunked line" if b"\r" in line else "chunked line ends with bare LF"
             return
         text = line.rstrip(b" \t\r\n").partition(b";")[0]
@@ -130,16 +131,19 @@ class ChunkedBody:
             if len(data) - position >= _MAX_TRAILER:
                 self.error = "http: suspiciously long trailer after chunked body"
             return position
-        block = bytes(data[position : end + 2]).replace(b"\r\n", b"\n")
-        lines = block.split(b"\n\n")[0].removeprefix(b"\n")
+        if data[position : position + 1] == b"\n":  # an empty line, too; the one with both is further on
+            self.complete = True
+            return position + 1
+        ending = _EMPTY_LINE.search(data, position)
+        assert ending is not None
         try:
-            self.trailers = (
-                parse_fields(lines.rstrip(b"\n"), self._limits.max_header_lines) if lines else NO_HEADERS
+            self.trailers = parse_fields(
+                bytes(data[position : ending.start()]).removesuffix(b"\r"), self._limits.max_header_lines
             )
         except HttpError as problem:
             self.error = problem.reason
         self.complete = not self.error
-        return end + 4
+        return ending.end()
 
     def end(self) -> None:
         """The client sends no more."""

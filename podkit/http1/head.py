@@ -55,7 +55,7 @@ def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, lis
     if text.count(b"\n") > _MAX_LINES:
         raise HttpError(431, "message too large")
     lines = text.split(b"\n")
-    if b"\n " in text or b"\n\t" in text:
+    if b"\n " in text or b"\n\t" in text or text[:1] in (b" ", b"\t"):
         lines = _unfold(lines)
     if len(lines) > max_fields:
         raise HttpError(431, "message too large")
@@ -80,7 +80,7 @@ def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, lis
 
 
 def _malformed(what: str, line: bytes) -> HttpError:
-    shown = quote(line[:_SHOWN].strip(b" \t").decode("utf-8", "surrogateescape"))
+    shown = quote(line[:_SHOWN].rstrip(b" \t").decode("utf-8", "surrogateescape"))
     return HttpError(400, f"malformed MIME header{what}: {shown}")
 
 

@@ -7,12 +7,15 @@ from podkit.go.header import has_token
 from podkit.http1.body import Body, body_of
 from podkit.http1.head import parse_head, parse_request_line
 from podkit.http1.writer import CONTINUE
-from podkit.message import UNREADABLE, Client, Head, HttpError, Request
+from podkit.message import UNREADABLE, Client, Head, HttpError, Request, Response
 from podkit.routes import Route
 from podkit.server import Server
 
 _REMEMBERED = 4096  # bytes of a head that is kept, in case it comes again
 _STRAY_LINE_ENDS = 4  # bytes of them that Go passes over behind a POST, for the sake of old clients
+
+
+_UNMET = Route(lambda request: Response(417))  # an expectation that the original knows nothing of
 
 
 class RequestReader:
@@ -116,7 +119,8 @@ class RequestReader:
         expectation = head.header(b"Expect")
         waits = has_token(expectation, b"100-continue") and head.version >= (1, 1) and head.length != 0
         if expectation and not has_token(expectation, b"100-continue"):
-            raise HttpError(417, "")
+            self.route, self.last = _UNMET, True
+            return self._request(head)
         if self.route.keeps_raw:
             self._raw += memoryview(data)[start : self.position]
         if reads and head.length > limit:

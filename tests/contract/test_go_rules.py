@@ -340,6 +340,10 @@ def test_chunked_bodies_with_extensions_and_trailers(whoami: Server) -> None:
         (b"\r\n", b"empty hex number for chunk length\n"),
         (b"12345678901234567\r\n", b"http chunk length too large\n"),
         (b"1\na\r\n", b"chunked line ends with bare LF\n"),
+        (b"\n", b"chunked line ends with bare LF\n"),
+        (b"0\r\n x: 1\r\n\r\n", b'malformed MIME header initial line: " x: 1"\n'),
+        (b"0\r\nx\r\n\r\n", b'malformed MIME header: missing colon: "x"\n'),
+        (b"0\r\nx: \x01\r\n\r\n", b'malformed MIME header line: "x: \\x01"\n'),
         (b"1;" + b"x" * 5000, b"header line too long\n"),
         (b"1;%s\r\na\r\n" % (b"x" * 3000) * 6, b"chunked encoding contains too much non-data\n"),
     ],
@@ -355,6 +359,18 @@ def test_malformed_chunks_end_the_echo_with_the_reason(whoami: Server, body: byt
             assert answer.status == 200
             assert answer.body.endswith(answered)
             assert client.closes()
+
+
+@pytest.mark.parametrize("ending", [b"0\r\n\n", b"0\r\nx: 1\n\n", b"0\r\nx: 1\n\r\n"])
+def test_bare_line_feeds_may_end_trailers(whoami: Server, ending: bytes) -> None:
+    """As in the original, where an empty line with a carriage return follows sooner or later."""
+    raw = request("/bench", "Transfer-Encoding: chunked", method="POST") + ending
+    with whoami.connect() as client:
+        client.send(raw + request("/bench"))
+        first, second = client.read(), client.read()
+        assert first is not None
+        assert second is not None
+        assert (first.body, second.body) == (b"1", b"1")
 
 
 def test_chunks_that_arrive_byte_by_byte(whoami: Server) -> None:
