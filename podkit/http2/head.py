@@ -12,6 +12,7 @@ from podkit.message import Head, Headers, Response, error
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _UPPER: Final = re.compile(rb"[A-Z]")
+_PSEUDO_FIELDS: Final = 4  # which Go counts among the lines
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _AUTHORITY: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")  # without user information
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
@@ -106,7 +107,7 @@ def refuse(head: Head, limits: Limits) -> Response | None:
             return error(400, f'request header "{name.decode()}" is not valid in HTTP/2')
     if headers.get(b"Te", [b"trailers"]) not in ([b"trailers"], [b""]):
         return error(400, 'request header "TE" may only be "trailers" in HTTP/2')
-    if sum(map(len, headers.values())) > limits.max_header_lines:
+    if _PSEUDO_FIELDS + sum(map(len, headers.values())) > limits.max_header_lines:
         return error(431, "too many header lines")
     return None
 

@@ -80,8 +80,8 @@ FIELDS: dict[str, tuple[tuple[Field, ...], str]] = {
     "a length of 0 and no body": (get("/bench", ("content-length", "0"), method="POST"), "answer 200"),
     "a length that is no number": ((*GET, ("content-length", "x")), f"reset 1 {PROTOCOL}"),
     "a length twice": ((*GET, ("content-length", "0"), ("content-length", "0")), f"reset 1 {PROTOCOL}"),
-    "499 lines": ((*GET, *[("a", "1")] * 499), "answer 200"),
-    "500 lines": ((*GET, *[("a", "1")] * 500), "answer 431"),
+    "500 lines": ((*GET, *[("a", "1")] * 496), "answer 200"),
+    "501 lines": ((*GET, *[("a", "1")] * 497), "answer 431"),
 }
 
 
