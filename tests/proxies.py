@@ -22,9 +22,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.certificates import Identity
+from tests.certificates import Identity, client_context
 from tests.needs import find, require
 from tests.server import PATIENCE, Server, wait_for
+
+_READY = "/.proxy-is-ready"  # which Traefik answers itself, once it has its configuration
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,10 @@ def traefik(
             **({"middlewares": ["strip"]} if strip else {}),
             **({"tls": {}} if tls else {}),
         }
+        ready = {"rule": f"Path(`{_READY}`)", "service": "ping@internal", "priority": 1000}
         dynamic: dict[str, object] = {
             "http": {
-                "routers": {"pods": router},
+                "routers": {"pods": router, "ready": {**ready, **({"tls": {}} if tls else {})}},
                 "services": {"pods": {"loadBalancer": balancer}},
                 **({"middlewares": {"strip": {"stripPrefix": {"prefixes": [prefix]}}}} if strip else {}),
             }
@@ -128,11 +131,12 @@ def traefik(
             f"--entrypoints.web.address=127.0.0.1:{port}",
             f"--providers.file.filename={folder}/dynamic.yaml",
             "--providers.file.watch=false",
+            "--ping.manualrouting=true",
             "--global.checknewversion=false",
             "--global.sendanonymoususage=false",
             "--log.level=ERROR",
         ]
-        with _running(command, port, "https" if tls else "http") as proxy:
+        with _running(command, port, "https" if tls else "http", _READY) as proxy:
             yield proxy
 
 
@@ -217,13 +221,13 @@ def _require(program: str) -> str:
 
 
 @contextmanager
-def _running(command: list[str], port: int, scheme: str) -> Iterator[Proxy]:
+def _running(command: list[str], port: int, scheme: str, path: str = "") -> Iterator[Proxy]:
+    """A proxy that listens, and answers 200 for `path` if there is one; no pod is asked for that."""
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
 
         def answers() -> bool:
             with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return True
+                return _answers(port, scheme, path)
             log.seek(0)
             assert process.poll() is None, log.read().decode(errors="replace")
             return False
@@ -232,7 +236,16 @@ def _running(command: list[str], port: int, scheme: str) -> Iterator[Proxy]:
             wait_for(answers)
             yield Proxy(f"{scheme}://127.0.0.1:{port}", port, process)
         finally:
-            process.kill() if command[0].endswith("traefik") else process.terminate()
+            process.kill() if path else process.terminate()
+
+
+def _answers(port: int, scheme: str, path: str) -> bool:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as plain:
+        if not path:
+            return True
+        with client_context().wrap_socket(plain) if scheme == "https" else plain as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n".encode())
+            return b" 200 " in connection.recv(1 << 12)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

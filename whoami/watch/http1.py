@@ -11,6 +11,7 @@ from aiohttp import (
     ClientRequest,
     ClientResponse,
     ClientSession,
+    ClientTimeout,
     CookieJar,
     DummyCookieJar,
     ServerDisconnectedError,
@@ -71,7 +72,7 @@ class Http1:
         connector = TCPConnector(
             limit=1,
             force_close=not self._keep_alive,
-            ssl=self._tls or False,
+            ssl=self._tls or True,
             resolver=_Resolver(self._target),
             use_dns_cache=False,  # its cache would take the addresses in turn, as no other client does
         )
@@ -98,6 +99,7 @@ class _Lane:
             headers["Connection"] = "close"
         self.session = ClientSession(
             connector=connector,
+            timeout=ClientTimeout(),
             cookie_jar=jar,
             headers=headers,
             trace_configs=[trace],
@@ -108,7 +110,7 @@ class _Lane:
     async def ask(self) -> Reply:
         """The answer; what is beyond its limit stays unread, and the connection ends."""
         self._is_fresh = False
-        async with self.session.get(self._url, allow_redirects=False, timeout=None) as response:
+        async with self.session.get(self._url, allow_redirects=False) as response:
             body = await _read_start(response)
             return Reply(response.status, read_peer(body), self._connection)
 
