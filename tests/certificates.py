@@ -59,10 +59,12 @@ def issue(
     send_issuer: bool = False,
     hosts: tuple[str, ...] = (),
     units: int = 0,
+    padding: int = 0,
 ) -> Identity:
     """A certificate whose subject is ``CN=name``, valid for `hosts`; self-signed without an issuer.
 
-    For a long subject, it may have so many organizational units of 64 bytes.
+    For a long subject, it may have so many organizational units of 64 bytes; for a long certificate, so many
+    bytes in an extension that nobody knows.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     unit = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "u" * 64)
@@ -85,6 +87,9 @@ def issue(
     if not signs:  # a usage that Go does not look at
         flags = [False, False, False, False, True, False, False, False, False]
         builder = builder.add_extension(x509.KeyUsage(*flags), critical=True)
+    if padding:
+        unknown = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), bytes(padding))
+        builder = builder.add_extension(unknown, critical=False)
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     return Identity(certificate, key, (issuer,) if issuer and send_issuer else ())
 

@@ -63,6 +63,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._state = _CLOSED
         if self._turn is not None:
             self._turn.cancel()
+        del self._engine, self._decrypt, self._encrypt  # OpenSSL's memory, which a cycle would keep for a while
         for share in self._held:
             share.resize(0)
         self._above.connection_lost(exc)

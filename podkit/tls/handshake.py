@@ -14,7 +14,7 @@ from podkit.tls.certificates import Certificates
 from podkit.tls.connection import TlsConnection
 from podkit.tls.engine import flush
 from podkit.tls.facts import Chains, read_facts
-from podkit.tls.records import record_end
+from podkit.tls.records import CHANGE_CIPHER_SPEC, record_end
 
 _HELD: Final = 24 << 10  # bytes that OpenSSL holds during a handshake, and no longer
 _PARSED: Final = 4  # times their length is what OpenSSL and we hold of certificates
@@ -96,6 +96,8 @@ class Handshake(asyncio.Protocol):
             raise ValueError("the handshake is too long")
         self._charge(_HELD + _PARSED * self._size)
         self._tls.bio_write(record)
+        if record[0] == CHANGE_CIPHER_SPEC:  # which is nothing without the record behind it
+            return None
         try:
             self._tls.do_handshake()
         except SSL.WantReadError:

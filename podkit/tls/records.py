@@ -5,7 +5,8 @@ from typing import Final
 MOST_CONTENT: Final = 16 << 10  # bytes in a record
 LONGEST: Final = 5 + MOST_CONTENT + 2048  # bytes of a record with its header, as TLS 1.2 allows
 _HEADER: Final = 5
-_TYPES: Final = range(20, 25)
+CHANGE_CIPHER_SPEC: Final = 20  # the first byte of such a record
+_TYPES: Final = range(CHANGE_CIPHER_SPEC, 25)
 _MAJOR_VERSION: Final = 3
 
 

@@ -1,6 +1,7 @@
 """A TLS connection in process, from the bytes of a client to those of a protocol above, on a fake transport."""
 
 import asyncio
+import gc
 import hmac
 import ssl
 import sys
@@ -428,14 +429,16 @@ async def test_a_handshake_may_not_take_all_memory(build: Build) -> None:
     assert Peer(factory, client_context()).shake_hands().above.tls.alpn == ""
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_the_bytes_of_a_handshake_have_a_bound(build: Build, version: ssl.TLSVersion) -> None:
-    """A certificate of 90 KB is refused without being read."""
+@pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+@pytest.mark.parametrize(("padding", "accepted"), [(60_000, True), (70_000, False)])
+async def test_the_bytes_of_a_handshake_have_a_bound(
+    build: Build, newest: int, padding: int, accepted: bool
+) -> None:
+    """A client with a larger certificate is refused."""
     factory = build()
-    peer = OpenSslPeer(
-        factory, issue("large", units=1200), SSL.TLS1_2_VERSION if version is TLS12 else SSL.TLS1_3_VERSION
-    ).shake_hands()
-    assert peer.wire.ended
+    peer = OpenSslPeer(factory, issue("large", padding=padding), newest).shake_hands()
+    assert peer.wire.ended is not accepted
+    assert held(factory)[1] < 300_000
     peer.wire.protocol.connection_lost(None)
     assert held(factory) == (0, 0)
 
@@ -668,3 +671,21 @@ async def test_a_request_takes_four_calls_into_openssl(build: Build) -> None:
     calls = [name for name in calls if name != "SSL_get_error"]  # which only looks
     assert calls == ["BIO_write", "SSL_read", "SSL_write", "BIO_read"]
     assert peer.read() == b"GET / HTTP/1.1\r\n\r\n"
+
+
+async def test_openssl_gives_its_memory_back_at_once(build: Build) -> None:
+    """Not when Python next looks for objects that refer to each other."""
+    peer = Peer(build(), client_context()).shake_hands()
+    above = peer.above
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(each, SSL.Connection) for each in gc.get_objects())
+        peer.leave()
+        after = sum(isinstance(each, SSL.Connection) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert before - after == 1
+    above.transport.write(b"too late")
+    above.transport.close()
+    assert above.transport.is_closing()
