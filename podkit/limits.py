@@ -12,7 +12,7 @@ class Limits:
     connections: int = 56 << 20  # the connections themselves, each by the costs below
     connection_cost: int = 5 << 10  # a plain connection
     tls_cost: int = 36 << 10  # what TLS adds to it
-    http2_cost: int = 56 << 10  # what HTTP/2 adds to it
+    http2_cost: int = 32 << 10  # what HTTP/2 adds to it
     stream_cost: int = 6 << 10  # an HTTP/2 stream or a WebSocket, charged to the budget
 
     # requests

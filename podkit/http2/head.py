@@ -1,7 +1,6 @@
 """Request heads of HTTP/2, read as Go's server reads them (RFC 9113, 8.2 and 8.3)."""
 
 import re
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from podkit.go.header import NOT_TRAILERS, TOKEN, canonical, tokens, trailer_names
@@ -15,11 +14,12 @@ _UPPER: Final = re.compile(rb"[A-Z]")
 _PSEUDO_FIELDS: Final = 4  # which Go counts among the lines
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _AUTHORITY: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")  # without user information
+_FIELD_COST: Final = 224  # bytes that a field takes in CPython beside its name and its value
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 _OF_HTTP1: Final = (b"Connection", b"Keep-Alive", b"Proxy-Connection", b"Transfer-Encoding", b"Upgrade")
 _LACKS_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"PROPFIND", b"SEARCH", b"CONNECT"))
 
-Pairs = Iterable[tuple[bytes, bytes]]
+Pairs = list[tuple[bytes, bytes]]
 
 
 class Opening(NamedTuple):
@@ -28,7 +28,7 @@ class Opening(NamedTuple):
     head: Head  # a body of unknown length is -1 there
     declared: int  # the content-length; -1 where there is none
     waits: bool  # for 100, before it sends the body
-    size: int  # bytes of all fields
+    size: int  # bytes that it takes to keep it
 
 
 class Malformed(StreamFault):
@@ -39,7 +39,7 @@ class Malformed(StreamFault):
         self.reason = reason
 
 
-def parse_fields(fields: Pairs, size: int, ended: bool) -> Opening:
+def parse_fields(fields: Pairs, ended: bool) -> Opening:
     """The head in the first fields of a stream; `ended` says that no body follows. Raises Malformed."""
     pseudo, headers = _split(fields)
     method, authority = pseudo.get(b":method", b""), pseudo.get(b":authority", b"")
@@ -82,7 +82,12 @@ def parse_fields(fields: Pairs, size: int, ended: bool) -> Opening:
         names if length else (),
         b"",
     )
-    return Opening(head, declared, waits, size)
+    return Opening(head, declared, waits, kept_size(fields))
+
+
+def kept_size(fields: Pairs) -> int:
+    """The bytes that it takes to keep fields, by and large."""
+    return sum([len(name) + len(value) + _FIELD_COST for name, value in fields])
 
 
 def _content_length(headers: dict[bytes, list[bytes]]) -> int:

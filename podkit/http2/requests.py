@@ -10,7 +10,7 @@ from podkit.http2.answers import Answers
 from podkit.http2.compression import Decoder, encode
 from podkit.http2.control import Control
 from podkit.http2.frames import Code, ConnectionFault, Frame, StreamFault
-from podkit.http2.head import Malformed, Opening, parse_fields, parse_trailers, refuse, without_body
+from podkit.http2.head import Malformed, Opening, kept_size, parse_fields, parse_trailers, refuse, without_body
 from podkit.http2.stream import Stream
 from podkit.http2.streams import Streams
 from podkit.message import Client, error
@@ -19,7 +19,7 @@ from podkit.server import Server
 
 _FRAME_WORK: Final = 256  # bytes that are as much work as a frame
 _SMALL_DATA: Final = 64  # bytes; a frame of less asks for work and brings little
-_REMEMBERED: Final = 4096  # bytes of fields that a connection keeps, in case they come again
+_REMEMBERED: Final = 8192  # bytes that a connection keeps of a head, in case it comes again
 _CONTINUE: Final = encode(((b":status", b"100"),))
 
 
@@ -119,8 +119,8 @@ class Requests:
         self._last_block = None
         fields, size, can_be_repeated = self._decoder.decode(block)
         self.work += size
-        opening = parse_fields(fields, size, ended)
-        if can_be_repeated and size <= _REMEMBERED:
+        opening = parse_fields(fields, ended)
+        if can_be_repeated and opening.size <= _REMEMBERED:
             self._last_block, self._opening = (block, ended), opening
         return opening
 
@@ -140,7 +140,7 @@ class Requests:
                 raise Malformed("trailers end their stream")
             trailers = parse_trailers(fields, stream.head.trailer_names)
             if stream.body is not None:
-                stream.trailers, stream.size = trailers, stream.size + size
+                stream.trailers, stream.size = trailers, stream.size + kept_size(fields)
             self._complete(stream)
 
     # requests

@@ -134,6 +134,24 @@ async def test_no_answer_is_made_that_nobody_takes() -> None:
     await everything_is_given_back(shop, peer, other)
 
 
+async def test_small_fields_are_charged_for_what_they_take() -> None:
+    """Each costs more memory than its bytes."""
+    shop = Shop()
+    peer = Peer(shop.server)
+    fields = [(f"x-{number}", "1") for number in range(490)]
+    await peer.ask(peer.headers(1, *get("/much-later"), *fields))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        used = shop.server.budget.used
+        await peer.ask(peer.headers(3, *get("/much-later"), *fields))
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.5 * grown < shop.server.budget.used - used < 3 * grown
+    await everything_is_given_back(shop, peer)
+
+
 async def test_answers_follow_once_there_is_a_window() -> None:
     """All that were put off, in turns."""
     shop = Shop()
