@@ -43,7 +43,7 @@ def build_application(server: Server, pod: Pod) -> web.Application:
     app = web.Application()
 
     async def keep_pod_fresh(app: web.Application) -> AsyncIterator[None]:
-        with pod.watching(asyncio.get_running_loop()):
+        with pod.watching():
             yield
 
     app.cleanup_ctx.append(keep_pod_fresh)

@@ -1,13 +1,11 @@
 """``/api``: what ``/`` tells, as JSON in the original's keys, order and escaping."""
 
 import json
-from functools import lru_cache
 from typing import Any
 
 from podkit.go.url import is_on, parse_query
 from podkit.message import Request, Response
 from podkit.pod.pod import Pod
-from whoami.config import Config
 
 _JSON = (b"Content-Type", b"application/json")
 # what Go's encoder writes in its own way; lone surrogates stand for bytes that are no UTF-8
@@ -18,34 +16,32 @@ _ESCAPES = str.maketrans(
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def api(config: Config, pod: Pod, request: Request) -> Response:
+def api(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Response:
     """An object of all that is not empty; the environment with ``?env=true``."""
-    pod.refresh()
     head = request.head
-    environ: dict[str, str] = {}
+    shown: dict[str, str] = {}
     if head.query and is_on(parse_query(head.query), "env"):
-        for entry in sorted(config.environ, key=lambda entry: entry.partition(b"=")[0]):
-            name, _, value = entry.partition(b"=")
-            environ[_text(name)] = _text(value)
+        for entry in sorted(environ, key=lambda entry: entry.partition(b"=")[0]):
+            variable, _, value = entry.partition(b"=")
+            shown[_text(variable)] = _text(value)
     headers = {
-        name.decode(): [value.decode("utf-8", "surrogateescape") for value in head.headers[name]]
-        for name in sorted(head.headers)
+        field.decode(): [value.decode("utf-8", "surrogateescape") for value in head.headers[field]]
+        for field in sorted(head.headers)
     }
     document = {
         "headers": headers,
         "url": _text(head.request_uri),
         "host": _text(head.host),
         "method": _text(head.method),
-        "name": config.name,
+        "name": name,
         "remoteAddr": request.remote_addr,
-        "environ": environ,
+        "environ": shown,
     }
     known = {key: value for key, value in document.items() if value}
-    return Response(headers=(_JSON,), body=_render_pod(pod, pod.generation) + render_json(known)[1:])
+    return Response(headers=(_JSON,), body=pod.rendered(_render_pod) + render_json(known)[1:])
 
 
-@lru_cache(maxsize=1)
-def _render_pod(pod: Pod, generation: int) -> bytes:
+def _render_pod(pod: Pod) -> bytes:
     """The document's start, up to the first key that differs from request to request."""
     known = {key: value for key, value in (("hostname", pod.hostname), ("ip", pod.addresses)) if value}
     return render_json(known).removesuffix(b"}\n") + b"," if known else b"{"

@@ -12,7 +12,6 @@ from podkit.routes import Route, Routes
 from podkit.server import Server
 from whoami.api import api
 from whoami.bench import bench
-from whoami.config import Config
 from whoami.data import data
 from whoami.echo import echo
 from whoami.health import Health, health
@@ -38,16 +37,16 @@ def build_app(
     from podkit.application import build_application  # the program does without aiohttp's server
 
     pod = Pod()
-    routes = build_routes(Config(name, tuple(environ)), pod, Health())
+    routes = build_routes(pod, Health(), name, tuple(environ))
     return build_application(Server(routes.find, limits=Limits(max_body=max_body)), pod)
 
 
-def build_routes(config: Config, pod: Pod, state: Health) -> Routes:
+def build_routes(pod: Pod, state: Health, name: str = "", environ: tuple[bytes, ...] = ()) -> Routes:
     """The route table; ``/`` also answers every path without a route."""
     return Routes(
         {
-            b"/": Route(partial(root, config, pod), reads_body=True),
-            b"/api": Route(partial(api, config, pod)),
+            b"/": Route(partial(root, pod, name, environ), reads_body=True),
+            b"/api": Route(partial(api, pod, name, environ)),
             b"/bench": Route(bench),
             b"/data": Route(data),
             b"/echo": Route(echo),

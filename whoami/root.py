@@ -1,7 +1,7 @@
 """``/``: what the server knows of itself, and the request as the original writes it."""
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 
 from podkit.go.duration import parse_duration
 from podkit.go.header import TOKEN, has_element, has_token
@@ -10,7 +10,6 @@ from podkit.go.strconv import quote
 from podkit.go.url import is_on, parse_query
 from podkit.message import PLAIN_TEXT, Answer, Block, Delayed, Head, Headers, Request, Response, Tls
 from podkit.pod.pod import Pod
-from whoami.config import Config
 
 _WHOLE = 64 * 1024  # bytes of a body up to which the answer is made in one piece
 _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each as a chunk
@@ -22,29 +21,29 @@ _SNIFFED = 512
 _BINARY_TYPE = (b"Content-Type", b"application/octet-stream")
 
 
-def root(config: Config, pod: Pod, request: Request) -> Answer:
+def root(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Answer:
     """Answer at once, or with ``?wait=`` after that time; with the environment for ``?env=true``."""
     if not request.head.query:
-        return _answer(config, pod, request, ())
+        return _answer(pod, name, (), request)
     query = parse_query(request.head.query)
-    environ = config.environ if is_on(query, "env") else ()
+    shown = environ if is_on(query, "env") else ()
     try:
         delay = parse_duration(query.get("wait", ""))
     except ValueError:
         delay = 0.0
     if delay > 0:
-        return Delayed(delay, partial(_answer, config, pod, request, environ))
-    return _answer(config, pod, request, environ)
+        return Delayed(delay, partial(_answer, pod, name, shown, request))
+    return _answer(pod, name, shown, request)
 
 
-def _answer(config: Config, pod: Pod, request: Request, environ: tuple[bytes, ...]) -> Response:
+def _answer(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Response:
     tls = request.client.tls
     try:
         rendered = [render_head(request), *_render_body(request)]
     except ValueError as problem:
         rendered, environ = [f"{problem}\n".encode()], ()
     start = b"%sRemoteAddr: %s\n%s%s" % (
-        render_pod(config, pod),
+        pod.rendered(render_pod, name),
         request.remote_addr.encode(),
         _render_subjects(tls) if tls is not None else b"",
         rendered[0],
@@ -66,14 +65,8 @@ def _render_subjects(tls: Tls) -> bytes:
     return "".join(lines).encode()
 
 
-def render_pod(config: Config, pod: Pod) -> bytes:
+def render_pod(pod: Pod, name: str) -> bytes:
     """The lines ``Name:`` (when set), ``Hostname:`` and one ``IP:`` an address."""
-    pod.refresh()
-    return _render_pod(config.name, pod, pod.generation)
-
-
-@lru_cache(maxsize=1)
-def _render_pod(name: str, pod: Pod, generation: int) -> bytes:
     lines = [f"Name: {name}\n"] if name else []
     lines.append(f"Hostname: {pod.hostname}\n")
     lines += [f"IP: {address}\n" for address in pod.addresses]

@@ -2,11 +2,10 @@
 
 from podkit.grpc.call import Methods
 from podkit.pod.pod import Pod
-from whoami.config import Config
 from whoami.health import Health
 
 
-def build_methods(config: Config, pod: Pod, state: Health) -> Methods:
+def build_methods(pod: Pod, name: str, state: Health) -> Methods:
     """All methods, by path. It loads protobuf, so build them when the first call comes, and not before."""
     from podkit.grpc.health import build_health
     from podkit.grpc.protobuf import unary
@@ -17,8 +16,7 @@ def build_methods(config: Config, pod: Pod, state: Health) -> Methods:
         return BenchReply(data=1)
 
     def whoami(request: WhoamiRequest) -> WhoamiReply:
-        pod.refresh()
-        return WhoamiReply(name=_text(config.name), hostname=_text(pod.hostname), iface=pod.addresses)
+        return WhoamiReply(name=_text(name), hostname=_text(pod.hostname), iface=pod.addresses)
 
     methods = {
         b"/whoami.Whoami/Bench": unary(BenchRequest, bench),

@@ -12,7 +12,6 @@ from podkit.process.serve import Service, run
 from podkit.server import Server
 from podkit.tls.secure import load_certificates
 from whoami.app import build_routes
-from whoami.config import Config
 from whoami.health import Health
 from whoami.rpc import build_methods
 
@@ -20,9 +19,9 @@ from whoami.rpc import build_methods
 def serve(options: argparse.Namespace, environment: tuple[bytes, ...], stderr: TextIO) -> int:
     """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
     certificates = load_certificates(options.cert, options.key, options.cacert)
-    config, pod, state = Config(options.name, environment), Pod(), Health()
-    routes = build_routes(config, pod, state)
-    find_call = build_find_call(partial(build_methods, config, pod, state))
+    pod, state = Pod(), Health()
+    routes = build_routes(pod, state, options.name, environment)
+    find_call = build_find_call(partial(build_methods, pod, options.name, state))
     access_log = AccessLog(stderr) if options.verbose else None
     build = partial(
         Server,

@@ -129,7 +129,7 @@ async def _serve(service: Service, listener: socket.socket, lifeline: int | None
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if lifeline is not None:
         loop.add_reader(lifeline, stopping.set)
-    with service.pod.watching(loop):
+    with service.pod.watching():
         server = service.build_server()
         server.start()
         build = partial(Opening, server)

@@ -24,7 +24,6 @@ from podkit.routes import FindRoute
 from podkit.server import Server
 from whereami.app import build_routes as build_whereami
 from whoami.app import build_routes as build_whoami
-from whoami.config import Config
 from whoami.health import Health
 
 WRK = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
@@ -47,7 +46,7 @@ NOT_COUNTED = (__file__, str(Path(asyncio.__file__).parent), selectors.__file__)
 
 def find_in_whoami() -> FindRoute:
     """whoami's routes."""
-    return build_whoami(Config(), Pod(), Health()).find
+    return build_whoami(Pod(), Health()).find
 
 
 def find_in_whereami() -> FindRoute:

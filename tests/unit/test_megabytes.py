@@ -10,7 +10,6 @@ from podkit.message import Client, HttpError, Request, Response
 from podkit.pod.pod import Pod
 from podkit.routes import Routes
 from whoami.app import build_routes
-from whoami.config import Config
 from whoami.health import Health
 
 MIB = 1 << 20
@@ -20,7 +19,7 @@ ATTACHMENT = b"/data?size=30&attachment=1"
 @pytest.fixture(scope="module")
 def routes() -> Routes:
     """whoami's routes."""
-    return build_routes(Config(), Pod(), Health())
+    return build_routes(Pod(), Health())
 
 
 def answer(routes: Routes, block: bytes) -> None:

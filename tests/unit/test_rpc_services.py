@@ -17,7 +17,6 @@ from podkit.pod.pod import Pod
 from podkit.proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from podkit.proto.grpc.reflection.v1 import reflection_pb2 as v1
 from podkit.proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
-from whoami.config import Config
 from whoami.health import Health
 from whoami.proto.whoami_pb2 import BenchReply, WhoamiReply
 from whoami.rpc import build_methods
@@ -41,7 +40,7 @@ def state() -> Health:
 @pytest.fixture
 def methods(state: Health) -> Methods:
     """All methods of a whoami with a name."""
-    return build_methods(Config(name="blue"), Pod(), state)
+    return build_methods(Pod(), "blue", state)
 
 
 def ask(methods: Methods, path: bytes, kind: type[Reply], request: bytes = b"") -> Reply:
@@ -77,7 +76,7 @@ def test_whoami_tells_what_root_tells(methods: Methods) -> None:
 
 def test_a_name_may_be_any_bytes(state: Health) -> None:
     """An environment that is not UTF-8 makes a name all the same; a protobuf string has to be."""
-    methods = build_methods(Config(name="a\udcff"), Pod(), state)
+    methods = build_methods(Pod(), "a\udcff", state)
     assert ask(methods, b"/whoami.Whoami/Whoami", WhoamiReply).name == "a\ufffd"
 
 
