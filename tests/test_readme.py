@@ -3,10 +3,7 @@
 import re
 import socket
 import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 from podkit.pod.netlink import read_addresses
 from tests.server import started
@@ -45,13 +42,3 @@ def test_examples_do_what_they_show() -> None:
             # Go's last line ends in CRLF CRLF: the terminal shows one empty line
             assert ours.replace("\r\n", "\n") == anonymous(shown), command
     assert read_addresses()
-
-
-@pytest.mark.parametrize("program", ["whoami", "whereami"])
-def test_flags_are_listed(program: str) -> None:
-    """Every flag of --help stands in the README."""
-    command = [sys.executable, "-m", program, "--help"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    flags = set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))
-    assert flags
-    assert {flag for flag in flags if f"`{flag}`" not in README} == set()

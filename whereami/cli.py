@@ -1,48 +1,43 @@
 """The command line of whereami."""
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from podkit.errors import ListenError, TlsError
-from podkit.process.healthcheck import healthcheck
-from podkit.process.settings import Flags, Usage, add_tls_flags, check_tls_flags, port, seconds, show, workers
+from podkit.process.console import run_program
+from podkit.process.flags import Program, Usage, read_options
+from podkit.process.settings import Settings
 
-_DEFAULT_PORT = 8080
-_DESCRIPTION = "Answer every request with the pod's host name and node."
-_EPILOG = """\
-environment:
-  nodename, NODE_NAME   the node's name to tell; the first that is set, else "undefined"
-
-whereami healthcheck [URL] exits 0 if the server answers, else 1.
-"""
+PROGRAM = Program(
+    "whereami",
+    "[flags]\nhealthcheck [URL]",
+    "Answer every request with the pod's host name and node.",
+    """\
+The node's name is read from the environment: nodename, else NODE_NAME, else it is "undefined".
+whereami healthcheck exits with 0 if the server at URL answers, else with 1; by default it asks port 8080.""",
+)
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
     """Run whereami; the exit status: 0, 1 for a failure, 2 for a bad command line."""
-    flags = Flags("whereami", _DESCRIPTION, _EPILOG)
-    flags.value("port", _DEFAULT_PORT, port, "N", f"the port to listen on (default {_DEFAULT_PORT})")
-    flags.value("workers", 1, workers, "N", "processes, or auto: one for each CPU (default 1)")
-    flags.value("grace-period", 10.0, seconds, "DURATION", "time for requests in flight at the end (10s)")
-    add_tls_flags(flags)
-    if arguments[:1] == ["healthcheck"]:
-        return healthcheck("whereami", list(arguments[1:]), f"http://127.0.0.1:{_DEFAULT_PORT}/")
     try:
-        options = flags.parse(arguments)
-        check_tls_flags("whereami", options)
-    except Usage as usage:
-        show(stderr if usage.status else stdout, usage.text)
-        return usage.status
-    from whereami.serve import serve  # which takes its time to load: not for a health check or a bad flag
+        if arguments and arguments[0] == "healthcheck":
+            from podkit.process.healthcheck import healthcheck
 
-    try:
-        return serve(options, environ.get("nodename") or environ.get("NODE_NAME") or "undefined", stdout)
+            return healthcheck("whereami", arguments[1:], "http://127.0.0.1:8080/", stderr)
+        settings = read_options(PROGRAM, Settings, arguments, environ)
+        from whereami.serve import serve  # which takes its time to load: not for a health check or a bad flag
+
+        node_name = environ.get("nodename") or environ.get("NODE_NAME") or "undefined"
+        return serve(settings, node_name, stdout, stderr)
+    except Usage as usage:
+        print(usage.text, file=stderr if usage.status else stdout)
+        return usage.status
     except (ListenError, TlsError) as problem:
-        show(stderr, f"whereami: {problem}")
+        print(f"whereami: {problem}", file=stderr)
         return 1
 
 
 def run_console() -> None:
     """The console script."""
-    sys.exit(main(sys.argv[1:], os.environ, sys.stdout, sys.stderr))
+    run_program(main)

@@ -1,6 +1,5 @@
 """whoami, put together: its routes, its log, and what serves them."""
 
-import argparse
 from functools import partial
 from typing import TextIO
 
@@ -14,21 +13,18 @@ from podkit.tls.secure import load_certificates
 from whoami.app import build_routes
 from whoami.health import Health
 from whoami.rpc import build_methods
+from whoami.settings import Settings
 
 
-def serve(options: argparse.Namespace, environment: tuple[bytes, ...], stderr: TextIO) -> int:
+def serve(settings: Settings, environ: tuple[bytes, ...], stdout: TextIO, stderr: TextIO) -> int:
     """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
-    certificates = load_certificates(options.cert, options.key, options.cacert)
+    certificates = load_certificates(settings.cert, settings.key, settings.cacert)
     pod, state = Pod(), Health()
-    routes = build_routes(pod, state, options.name, environment)
-    find_call = build_find_call(partial(build_methods, pod, options.name, state))
-    access_log = AccessLog(stderr) if options.verbose else None
     build = partial(
         Server,
-        routes.find,
-        find_call=find_call,
-        limits=Limits(max_body=options.max_body),
-        access_log=access_log,
+        build_routes(pod, state, settings.name, environ).find,
+        find_call=build_find_call(partial(build_methods, pod, settings.name, state)),
+        limits=Limits(max_body=settings.max_body, idle_timeout=settings.idle_timeout),
+        access_log=AccessLog(stderr) if settings.verbose else None,
     )
-    service = Service("whoami", pod, build, options.grace_period, certificates)
-    return run(service, options.port, options.workers)
+    return run(Service("whoami", settings, pod, build, certificates))

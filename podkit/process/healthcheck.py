@@ -1,20 +1,22 @@
 """``healthcheck [URL]``: a server asks itself how it is, for images without a shell."""
 
-import http.client
-import ssl
-import sys
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TextIO
 from urllib.parse import SplitResult, urlsplit
 
 _PATIENCE = 3.0  # seconds
+_MOST = 1 << 12  # bytes of a status line
 
 
-def healthcheck(program: str, arguments: list[str], default_url: str) -> int:
+def healthcheck(program: str, arguments: Sequence[str], default_url: str, stderr: TextIO) -> int:
     """0 if a GET of the URL is answered with a status under 400, else 1 with the reason on standard error.
 
     The default URL is asked by TLS too, where the server says that it speaks nothing else.
     """
     if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
-        print(f"usage: {program} healthcheck [URL]   (default {default_url})", file=sys.stderr)
+        print(f"usage: {program} healthcheck [URL]   (default {default_url})", file=stderr)
         return 2
     url = arguments[0] if arguments else default_url
     try:
@@ -22,28 +24,43 @@ def healthcheck(program: str, arguments: list[str], default_url: str) -> int:
         if status == 400 and not arguments:
             url = url.replace("http:", "https:", 1)
             status = _ask(url)
-    except (OSError, ValueError, http.client.HTTPException) as problem:
-        print(f"{program} healthcheck: {url}: {problem}", file=sys.stderr)
-        return 1
-    if status >= 400:
-        print(f"{program} healthcheck: {url}: status {status}", file=sys.stderr)
-        return 1
-    return 0
+        if status < 400:
+            return 0
+        reason = f"status {status}"
+    except (OSError, ValueError) as problem:
+        reason = str(problem)
+    print(f"{program} healthcheck: {url}: {reason}", file=stderr)
+    return 1
 
 
 def _ask(url: str) -> int:
     parts = urlsplit(url)
-    connection = _connection(parts)
-    connection.request("GET", (parts.path or "/") + ("?" + parts.query if parts.query else ""))
-    return connection.getresponse().status
-
-
-def _connection(parts: SplitResult) -> http.client.HTTPConnection:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an http:// or https:// URL")
+    target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+    request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nConnection: close\r\n\r\n"
+    with ExitStack() as end:
+        connection = end.enter_context(_connect(parts))
+        connection.sendall(request.encode())
+        line = end.enter_context(connection.makefile("rb")).readline(_MOST)
+    version, _, status = line.partition(b" ")
+    if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
+        raise ValueError("the answer is not HTTP")
+    return int(status[:3])
+
+
+def _connect(parts: SplitResult) -> socket.socket:
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    connection = socket.create_connection((parts.hostname, port), _PATIENCE)
     if parts.scheme == "http":
-        return http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=_PATIENCE)
+        return connection
+    import ssl  # which takes its time to load
+
     # a server that asks itself need not be convinced who it is, and its certificate may name another host
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=_PATIENCE, context=context)
+    try:
+        return context.wrap_socket(connection, server_hostname=parts.hostname)
+    except BaseException:
+        connection.close()
+        raise

@@ -17,6 +17,7 @@ from podkit.log import log_line
 from podkit.message import render_address
 from podkit.opening import Opening
 from podkit.pod.pod import Pod
+from podkit.process.settings import Settings
 from podkit.process.workers import SIGNALS, supervise
 from podkit.server import Server
 from podkit.tls.secure import secure
@@ -79,19 +80,20 @@ class Service:
     """What a process serves: a server, of what pod, and how."""
 
     program: str
+    settings: Settings
     pod: Pod
     build_server: Callable[[], Server]
-    grace_period: float  # seconds
     certificates: "Certificates | None"
     at_end: Callable[[], None] = lambda: None
 
 
-def run(service: Service, port: int, workers: int) -> int:
-    """Serve on a port until a signal ends it, in one process or several; the exit status.
+def run(service: Service) -> int:
+    """Serve until a signal ends it, in one process or several; the exit status.
 
     Raises ListenError.
     """
-    listeners = bind(port, workers)
+    workers = service.settings.workers
+    listeners = bind(service.settings.port, workers)
     if workers == 1:
         _run(service, listeners[0], None)
         return 0
@@ -112,7 +114,7 @@ async def _serve(service: Service, listener: socket.socket, lifeline: int | None
     """
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    grace_period = service.grace_period
+    grace_period = service.settings.grace_period
     tell: Callable[[str], None] = log_line if lifeline is None else _keep_quiet
 
     def on_signal(number: signal.Signals) -> None:

@@ -1,6 +1,5 @@
 """Several processes on one port: started, replaced when they die, and ended together."""
 
-import math
 import os
 import signal
 import socket
@@ -8,49 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from podkit.log import log_line
 
 SIGNALS: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGCHLD))
 _SHORT_LIFE: Final = 1.0  # seconds; a worker that died sooner is not replaced sooner
-
-
-def count_cpus(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """The CPUs that this process may use: by its affinity, and by the quota of its cgroup (v2 or v1)."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([cpus, *map(math.ceil, _quotas(cgroups, own))]))
-
-
-def _quotas(cgroups: Path, own: Path) -> list[float]:
-    """The CPUs that each cgroup around this process allows, where one sets a limit."""
-    quotas = []
-    for folder in _folders(cgroups, own):
-        for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
-            try:
-                words = " ".join((folder / name).read_text() for name in names).split()
-                quota, period = int(words[0]), int(words[1])
-            except (OSError, ValueError, IndexError):  # no such file, or "max"
-                continue
-            if quota > 0 and period > 0:
-                quotas.append(quota / period)
-    return quotas
-
-
-def _folders(cgroups: Path, own: Path) -> list[Path]:
-    """Where the limits are written; within a container, the first folder holds its own."""
-    folders = [cgroups, cgroups / "cpu"]
-    try:
-        entries = [line.split(":", 2) for line in own.read_text().splitlines()]
-    except OSError:
-        return folders
-    for _, controllers, path in entries:
-        top = cgroups / "cpu" if "cpu" in controllers.split(",") else cgroups
-        if not controllers or top != cgroups:
-            inside = Path(path.lstrip("/"))
-            folders += [top / folder for folder in (inside, *inside.parents)]
-    return folders
 
 
 Work = Callable[[socket.socket, int], None]

@@ -9,7 +9,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -149,46 +148,6 @@ def test_a_taken_port_is_named(program: str) -> None:
     assert ended.stderr.splitlines() == [
         f"{program}: port {port} is taken by another process: choose another with --port"
     ]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--port", "http"],
-        ["--port", "70000"],
-        ["--port=-1"],
-        ["--port"],
-        ["--nonsense"],
-        ["stray"],
-        ["--verbose=perhaps"],
-        ["--grace-period", "soon"],
-        ["--max-body", "1.5"],
-        ["--cert", "a.crt"],
-        ["--key", "a.key"],
-        ["--cacert", "ca.crt"],
-    ],
-    ids=" ".join,
-)
-def test_a_bad_command_line_gets_one_line(arguments: Sequence[str]) -> None:
-    """Status 2, and the line says what is wrong."""
-    ended = run("whoami", *arguments)
-    assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1
-    assert ended.stderr.startswith("whoami: ")
-
-
-def test_a_bad_variable_gets_one_line() -> None:
-    """The line names the variable."""
-    ended = run("whoami", env={"WHOAMI_PORT_NUMBER": "eighty"})
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
-    assert "WHOAMI_PORT_NUMBER" in ended.stderr
-
-
-@pytest.mark.parametrize("flags", [["-name=a b"], ["--name", "a b"], ["-name", "a b"], ["--name=a b"]])
-def test_flags_take_one_dash_or_two(flags: list[str]) -> None:
-    """And an equals sign or a space."""
-    with started("whoami", *flags) as server:
-        assert server.get("/").body.startswith(b"Name: a b\nHostname: ")
 
 
 def test_the_port_comes_from_the_environment_unless_a_flag_says_it() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from podkit.process.workers import count_cpus
+from podkit.process.cpus import count_cpus
 from tests.server import PATIENCE, Server, request, started, wait_for
 
 ASK = request("/bench")
