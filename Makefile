@@ -49,6 +49,9 @@ lock: ## pin the requirements again, with hashes (needs uv; UPGRADE= moves only 
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --no-header --no-emit-index-url --no-emit-find-links $$set.in --output-file $$set.txt $(UPGRADE); done
 
+screenshot: $(READY) ## take docs/live.png anew (needs Chromium)
+	@$(BIN)/python -m scripts.screenshot docs/live.png
+
 clean: ## remove what was made
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -69,7 +72,7 @@ $(READY): $(SERVER) requirements/dev.txt pyproject.toml
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help run test check wheel-check bench bench-thorough proto lock clean
+.PHONY: help run test check wheel-check bench bench-thorough proto lock screenshot clean
 
 # Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
 IMAGES := whoami whereami utils

@@ -46,6 +46,10 @@ def build_application(server: Server, pod: Pod) -> web.Application:
         with pod.watching():
             yield
 
+    async def leave(app: web.Application) -> None:
+        pod.leaving.set()
+
+    app.on_shutdown.append(leave)
     app.cleanup_ctx.append(keep_pod_fresh)
     app.router.add_route("*", _TAIL, Handler(server).answer)
     app.on_response_prepare.append(_as_we_answer)

@@ -26,11 +26,13 @@ FindRoute = Callable[[Head], Route]
 class Routes:
     """A table of paths to routes. ``/`` also takes every path that has no route of its own.
 
-    A path ``/name/`` takes all below it, and ``/name`` is sent there.
+    A path ``/name/`` takes all below it, and ``/name`` is sent there. The routes of `below` are found by the
+    last segment of any path, whatever the prefix.
     """
 
-    def __init__(self, table: Mapping[bytes, Route]) -> None:
+    def __init__(self, table: Mapping[bytes, Route], below: Mapping[bytes, Route] | None = None) -> None:
         self._table = table
+        self._below = below or {}
         self._fallback: Route = table[b"/"]
         self._cached: Callable[[bytes], Route] = lru_cache(maxsize=256)(self._find)
 
@@ -52,6 +54,8 @@ class Routes:
 
     def _match(self, path: bytes) -> Route | None:
         """The route of a clean path; None where the table has it with a slash behind it alone."""
+        if below := self._below.get(path[path.rfind(b"/") + 1 :]):
+            return below
         first, slash, _ = path[1:].partition(b"/")
         name = unescape(first)
         if b"/" in name:

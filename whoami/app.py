@@ -14,9 +14,12 @@ from whoami.api import api
 from whoami.bench import bench
 from whoami.data import data
 from whoami.echo import echo
+from whoami.events import events
 from whoami.health import Health, health
+from whoami.live.page import Live
 from whoami.openapi import openapi
 from whoami.root import root
+from whoami.who import Names, Who, read_names
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -37,12 +40,21 @@ def build_app(
     from podkit.application import build_application  # the program does without aiohttp's server
 
     pod = Pod()
-    routes = build_routes(pod, Health(), name, tuple(environ))
+    routes = build_routes(pod, Health(), name, tuple(environ), read_names(name, environ))
     return build_application(Server(routes.find, limits=Limits(max_body=max_body)), pod)
 
 
-def build_routes(pod: Pod, state: Health, name: str = "", environ: tuple[bytes, ...] = ()) -> Routes:
-    """The route table; ``/`` also answers every path without a route."""
+def build_routes(
+    pod: Pod, state: Health, name: str = "", environ: tuple[bytes, ...] = (), names: Names | None = None
+) -> Routes:
+    """The route table; ``/`` also answers every path without a route.
+
+    With `names` it has the endpoints whose names begin with a dot, behind any prefix.
+    """
+    below: dict[bytes, Route] = {}
+    if names is not None:
+        who = Who(names, pod, state)
+        below = {b".events": Route(partial(events, who, pod)), b".live": Route(Live()), b".who": Route(who)}
     return Routes(
         {
             b"/": Route(partial(root, pod, name, environ), reads_body=True),
@@ -53,7 +65,8 @@ def build_routes(pod: Pod, state: Health, name: str = "", environ: tuple[bytes, 
             b"/health": Route(partial(health, state), reads_body=True, max_body=1024),
             b"/openapi.yaml": Route(openapi),
             b"/whoami.Whoami/": Route(_no_call),
-        }
+        },
+        below,
     )
 
 

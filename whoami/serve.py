@@ -8,21 +8,24 @@ from podkit.limits import Limits
 from podkit.log import AccessLog
 from podkit.pod.pod import Pod
 from podkit.process.serve import Service, run
+from podkit.process.settings import read_environment
 from podkit.server import Server
 from podkit.tls.secure import load_certificates
 from whoami.app import build_routes
 from whoami.health import Health
 from whoami.rpc import build_methods
 from whoami.settings import Settings
+from whoami.who import read_names
 
 
 def serve(settings: Settings, environ: tuple[bytes, ...], stdout: TextIO, stderr: TextIO) -> int:
     """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
     certificates = load_certificates(settings.cert, settings.key, settings.cacert)
     pod, state = Pod(), Health()
+    names = None if settings.plain else read_names(settings.name, read_environment())
     build = partial(
         Server,
-        build_routes(pod, state, settings.name, environ).find,
+        build_routes(pod, state, settings.name, environ, names).find,
         find_call=build_find_call(partial(build_methods, pod, settings.name, state)),
         limits=Limits(max_body=settings.max_body, idle_timeout=settings.idle_timeout),
         access_log=AccessLog(stderr) if settings.verbose else None,

@@ -21,6 +21,7 @@ class Pod:
         self.node_name = node_name
         self.hostname = socket.gethostname()
         self.addresses: list[str] = []
+        self.leaving = asyncio.Event()  # set once the process is told to end
         self._is_stale = True  # the addresses
         self._interval = interval  # seconds between two looks at what changes without notice
         self._rendered: dict[Any, Any] = {}

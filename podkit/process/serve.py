@@ -141,6 +141,7 @@ async def _serve(service: Service, listener: socket.socket, lifeline: int | None
         await stopping.wait()
         await asyncio.sleep(0)  # connections that the kernel has accepted already
         acceptor.close()
+        service.pod.leaving.set()
         await server.drain(grace_period)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(acceptor.wait_closed(), 1)

@@ -59,6 +59,10 @@ REQUESTS: list[tuple[str, str, str, list[str], bytes]] = [
     ("/health", "post", "/health", [], b"200"),
     ("/health", "post", "/health", [], b"99"),
     ("/openapi.yaml", "get", "/openapi.yaml", [], b""),
+    ("/.who", "get", "/prefix/.who?close=true&wait=1ms", ["X-Header: 1"], b""),
+    ("/.events", "get", "/.events", [], b""),
+    ("/.live", "get", "/.live", [], b""),
+    ("/.live", "get", "/.live", ["Accept-Encoding: gzip"], b""),
 ]
 
 
@@ -94,11 +98,12 @@ def test_answers_are_documented(
     whoami: Server, path: str, method: str, target: str, headers: list[str], body: bytes
 ) -> None:
     """Status, content type and JSON of what the server answers stand in the document."""
-    answer = whoami.get(target, *headers, method=method.upper(), body=body)
+    asks = "HEAD" if path == "/.events" else method.upper()  # its body does not end
+    answer = whoami.get(target, *headers, method=asks, body=body)
     documented = responses(path, method)
     response = resolve(documented.get(str(answer.status)) or documented["default"])
     kind = answer.header("Content-Type")
-    if not response.get("content") or not answer.body:
+    if asks != "HEAD" and (not response.get("content") or not answer.body):
         assert kind is None or answer.body
         return
     assert kind is not None

@@ -1,0 +1,1 @@
+"""``/.live``: one page that shows, request by request, which pod answers."""

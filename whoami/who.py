@@ -1,0 +1,128 @@
+"""``/.who``: one answer with all that is known, as JSON.
+
+The first keys are those of the Gateway API project's echo-basic, whose documentation and tools so apply:
+https://github.com/kubernetes-sigs/gateway-api/tree/main/conformance/echo-basic
+"""
+
+import base64
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from podkit import __version__
+from podkit.go.duration import parse_duration
+from podkit.go.url import is_on, parse_query
+from podkit.message import Answer, Delayed, Request, Response, Tls
+from podkit.pod.pod import Pod
+from whoami.api import render_json
+from whoami.health import Health
+
+NO_STORE = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
+_JSON = (b"Content-Type", b"application/json")
+_CLOSE = (b"Connection", b"close")
+# the keys for which echo-basic reads these variables, and the node, by both of its usual names
+_VARIABLES = {"namespace": "NAMESPACE", "ingress": "INGRESS_NAME", "service": "SERVICE_NAME", "pod": "POD_NAME"}
+_NODE = ("NODE_NAME", "nodename")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a pod is called, by its manifest."""
+
+    name: str = ""  # --name
+    node: str = ""
+    keys: Mapping[str, str] = field(default_factory=lambda: dict.fromkeys(_VARIABLES, ""))
+    started: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+
+
+def read_names(name: str, environ: Iterable[bytes]) -> Names:
+    """The names that ``NAME=value`` entries give, as the Downward API sets them."""
+    pairs = (entry.decode("utf-8", "replace").partition("=") for entry in environ)
+    values = {variable: value for variable, _, value in pairs}
+    keys = {key: values.get(variable, "") for key, variable in _VARIABLES.items()}
+    return Names(name, next(filter(None, map(values.get, _NODE)), "") or "", keys)
+
+
+class Who:
+    """The endpoint; and what it tells of the pod alone."""
+
+    def __init__(self, names: Names, pod: Pod, state: Health) -> None:
+        self._names = names
+        self._pod = pod
+        self._state = state
+
+    def __call__(self, request: Request) -> Answer:
+        """An object; after ``?wait=``, as for ``/``. ``?close=true`` ends the connection with it."""
+        query = parse_query(request.head.query) if request.head.query else {}
+        try:
+            delay = parse_duration(query.get("wait", ""))
+        except ValueError:
+            delay = 0.0
+        respond = partial(self._respond, request, is_on(query, "close"))
+        return Delayed(delay, respond) if delay > 0 else respond()
+
+    def describe(self) -> dict[str, Any]:
+        """The pod: its names, addresses, and whether it takes requests."""
+        return {
+            "hostname": self._pod.hostname,
+            "ip": self._pod.addresses,
+            "node": self._names.node,
+            "name": self._names.name,
+            "version": __version__,
+            "started": self._names.started,
+            "state": self._describe_state(),
+        }
+
+    def _describe_state(self) -> str:
+        if self._pod.leaving.is_set():
+            return "leaving"
+        return "not ready" if self._state.status >= 400 else "serving"
+
+    def _respond(self, request: Request, close: bool) -> Response:
+        headers = (_JSON, *NO_STORE, *[_CLOSE] * close)
+        return Response(headers=headers, body=render_json(self._describe_request(request) | self.describe()))
+
+    def _describe_request(self, request: Request) -> dict[str, Any]:
+        head, client = request.head, request.client
+        tls = {"tls": _describe_tls(client.tls)} if client.tls is not None else {}
+        return {
+            "path": _text(head.request_uri),
+            "host": _text(head.host),
+            "method": _text(head.method),
+            "proto": f"HTTP/{head.version[0]}.{head.version[1]}",
+            "headers": {
+                _text(name): [_text(value) for value in values] for name, values in head.headers.items()
+            },
+            **self._names.keys,
+            **tls,
+            "sni": client.tls.server_name if client.tls is not None else "",
+            "connection": {
+                "id": client.id,
+                "request": request.number,
+                "seconds": round(time.monotonic() - client.opened, 3),
+                "peer": client.peer,
+            },
+        }
+
+
+def _describe_tls(tls: Tls) -> dict[str, Any]:
+    return {
+        "version": tls.version,
+        "peerCertificates": [_render_pem(certificate) for certificate in tls.certificates],
+        "serverName": tls.server_name,
+        "negotiatedProtocol": tls.alpn,
+        "cipherSuite": tls.cipher,
+    }
+
+
+def _render_pem(der: bytes) -> str:
+    text = base64.b64encode(der).decode()
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
