@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import cast
 from weakref import WeakKeyDictionary
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from podkit.answer import call, log_answer, max_body, own_mistake, respond, too_busy, too_large
 from podkit.budget import Share
@@ -174,13 +174,15 @@ async def _send_body(
 
 
 async def _converse(incoming: web.Request, answer: Upgrade) -> web.StreamResponse:
-    websocket = web.WebSocketResponse(
-        autoclose=False, compress=False, max_msg_size=answer.max_message + 1, decode_text=False
-    )
-    with suppress(ConnectionError):
+    # aiohttp refuses a message of the very limit
+    websocket = web.WebSocketResponse(compress=False, max_msg_size=answer.max_message + 1)
+    with suppress(ConnectionError):  # the client may go at any time
         await websocket.prepare(incoming)
-        await answer.converse(websocket)
-        await websocket.close()
+        async for message in websocket:
+            if message.type == WSMsgType.TEXT:
+                await websocket.send_str(answer.reply(message.data.encode()).decode())
+            elif message.type == WSMsgType.BINARY:
+                await websocket.send_bytes(bytes(answer.reply(message.data)))
     return websocket
 
 

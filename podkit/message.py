@@ -1,6 +1,6 @@
 """What passes between a transport and an endpoint."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -117,9 +117,9 @@ class Abort(NamedTuple):
 
 
 class Upgrade(NamedTuple):
-    """An answer that opens a WebSocket: `converse` gets it, and returns when it is done."""
+    """An answer that opens a WebSocket, on which each message is answered by another of its kind."""
 
-    converse: Callable[[Any], Awaitable[None]]
+    reply: Callable[[bytes | bytearray], bytes | bytearray]
     max_message: int  # bytes
 
 

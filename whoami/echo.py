@@ -2,8 +2,6 @@
 
 import re
 
-from aiohttp import WSCloseCode, WSMsgType, web
-
 from podkit.go.header import leads_to
 from podkit.message import Answer, Request, Response, Upgrade, error
 
@@ -26,18 +24,12 @@ def echo(request: Request) -> Answer:
     # the original takes a body for the first frames, or breaks off without a word
     if head.length or not leads_to(versions, b"13") or not _KEY.fullmatch(head.header(b"Sec-Websocket-Key")):
         return _refuse(400, "Bad Request")
-    return Upgrade(_converse, _MAX_MESSAGE)
+    return Upgrade(_same, _MAX_MESSAGE)
 
 
 def _refuse(status: int, text: str) -> Response:
     return error(status, text, _VERSION)
 
 
-async def _converse(websocket: web.WebSocketResponse) -> None:
-    while True:
-        message = await websocket.receive()
-        if message.type == WSMsgType.CLOSE:
-            await websocket.close(code=message.data or WSCloseCode.OK)
-        if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-            return
-        await websocket.send_frame(message.data, message.type)
+def _same(message: bytes | bytearray) -> bytes | bytearray:
+    return message

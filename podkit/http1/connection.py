@@ -13,7 +13,7 @@ from podkit.answer import call, too_busy
 from podkit.budget import Share
 from podkit.http1.answers import Answers
 from podkit.http1.reader import RequestReader
-from podkit.http1.websocket import start_websocket
+from podkit.http1.websocket import WebSocketConnection
 from podkit.kernel import has_hung_up, unread_bytes
 from podkit.message import UNREADABLE, Answer, Client, Delayed, HttpError, Request, Response, Upgrade, error
 from podkit.server import Server
@@ -185,9 +185,7 @@ class Http1Connection(asyncio.Protocol):
             self._answers.wait(request, answer, self._is_last, self._last_seen)
             self._leave_if_too_long()
         elif isinstance(answer, Upgrade):
-            early = bytes(self._held)
-            self.connection_lost(None)
-            start_websocket(self._server, self._client, self._transport, request, answer, early)
+            self._hand_over(WebSocketConnection(self._server, request, answer))
         elif isinstance(answer, Response):
             self._answers.give(request, answer, self._is_last(), self._last_seen)
         elif answer is None:
@@ -200,6 +198,14 @@ class Http1Connection(asyncio.Protocol):
             self._hang_up()
         else:
             self._go_on()
+
+    def _hand_over(self, successor: asyncio.Protocol) -> None:
+        early = bytes(self._held)
+        self.connection_lost(None)
+        self._transport.set_protocol(successor)
+        successor.connection_made(self._transport)
+        if early:
+            successor.data_received(early)
 
     def _upgrade_to_http2(self, request: Request) -> None:
         try:

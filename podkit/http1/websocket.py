@@ -1,126 +1,167 @@
-"""WebSockets (RFC 6455): the handshake is the client's and ours, the conversation aiohttp's server's."""
+"""A WebSocket (RFC 6455) on a connection whose handshake was made over HTTP/1.1."""
 
 import asyncio
+import base64
+import hashlib
 import time
-from contextlib import suppress
-from typing import Any, cast
-
-from aiohttp import WSCloseCode, web
+from typing import Final, cast
 
 from podkit.answer import log_answer
-from podkit.message import Client, Request, Response, Upgrade
+from podkit.budget import Share
+from podkit.http1.frames import CLOSE, PING, PONG, TRY_AGAIN_LATER, FrameReader, Violation, render_frame
+from podkit.kernel import unsent_bytes
+from podkit.message import Request, Response, Upgrade
 from podkit.server import Server
 
-# one that aiohttp takes, whatever the client's own looked like
-_HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_GOING_AWAY: Final = (1001).to_bytes(2) + b"server shutdown"
+_ACCEPTED: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %s\r\n\r\n"
 )
 
 
-def start_websocket(
-    server: Server,
-    client: Client,
-    transport: asyncio.Transport,
-    request: Request,
-    upgrade: Upgrade,
-    early: bytes,
-) -> None:
-    """Converse on a transport that nobody else reads any longer; `early` came behind the request."""
-    connection = WebSocketConnection(server, request, upgrade)
-    transport.set_protocol(connection)
-    connection.connection_made(transport)
-    if early:
-        connection.data_received(early)
-
-
 class WebSocketConnection(asyncio.Protocol):
-    """Stands between the transport and an aiohttp server of its own."""
+    """Answers each message as the endpoint says, and pings."""
 
     def __init__(self, server: Server, request: Request, upgrade: Upgrade) -> None:
         self._server = server
         self._request = request
         self._upgrade = upgrade
-        self._last_seen = self._start = time.monotonic()
-        # aiohttp refuses a message of the very limit
-        self._websocket = web.WebSocketResponse(
-            autoclose=False, compress=False, max_msg_size=upgrade.max_message + 1, decode_text=False
-        )
-        self._early: list[bytes] | None = []  # what comes before aiohttp's server is there
-        self._inner: asyncio.Protocol | None = None
-        self._task: asyncio.Task[Any] | None = None
-
-    async def _open(self) -> None:
-        app = web.Application()
-        app.router.add_get("/", self._converse)
-        app.on_response_prepare.append(_as_the_original)
-        runner = web.AppRunner(app, handle_signals=False, access_log=None, handler_cancellation=True)
-        await runner.setup()
-        assert runner.server is not None
-        self._inner = cast(asyncio.Protocol, runner.server())
-        self._inner.connection_made(self._transport)
-        early, self._early = self._early or [], None
-        self._inner.data_received(_HANDSHAKE % self._request.head.header(b"Sec-Websocket-Key"))
-        for data in early:
-            self._inner.data_received(data)
-
-    async def _converse(self, incoming: web.Request) -> web.StreamResponse:
-        with suppress(ConnectionError):  # the client may go at any time
-            await self._websocket.prepare(incoming)
-            await self._upgrade.converse(self._websocket)
-            await self._websocket.close()
-        return self._websocket
+        self._loop = asyncio.get_running_loop()
+        self._reader = FrameReader(upgrade.max_message)
+        self._share = Share(server.budget)
+        self._start = self._last_seen = self._last_heard = time.monotonic()
+        self._held = bytearray()  # came, and is not worked on yet
+        self._is_reading = True
+        self._turn: asyncio.Handle | None = None
+        self._is_held_up = False  # the client does not take what is sent
+        self._unsent, self._taken_at = 0, 0.0
+        self._is_over = False
 
     # from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is ours."""
+        """Accept the handshake, which the endpoint has checked."""
         self._transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)
-        self._task = asyncio.ensure_future(self._open())
+        key = self._request.head.header(b"Sec-Websocket-Key")
+        proof = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
+        self._transport.write(_ACCEPTED % base64.b64encode(proof))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._server.connections.discard(self)
-        if self._task is not None:
-            self._task.cancel()
+        self._is_over = True
+        if self._turn is not None:
+            self._turn.cancel()
+        self._share.resize(0)
         log_answer(self._server, self._request, Response(101), self._start)
-        if self._inner is not None:
-            self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Frames."""
-        self._last_seen = time.monotonic()
-        if self._inner is None:
-            self._early = [*(self._early or ()), data]
-        else:
-            self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """The client sends no more."""
-        return self._inner.eof_received() if self._inner is not None else False
+        self._last_heard = time.monotonic()
+        if self._is_over:
+            return
+        self._held += data
+        if self._turn is None and not self._is_held_up:
+            self._work()
+        self._account()
 
     def pause_writing(self) -> None:
-        """The client reads slower than it asks."""
-        if self._inner is not None:
-            self._inner.pause_writing()
+        """The client reads slower than it sends."""
+        self._is_held_up, self._unsent = True, 0
+        self._account()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        if self._inner is not None:
-            self._inner.resume_writing()
+        self._is_held_up = False
+        self._take_turn()
+
+    # messages
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if not self._is_over and not self._is_held_up:
+            self._work()
+            self._account()
+
+    def _work(self) -> None:
+        """Answer the messages that are there, as many as one turn takes."""
+        limits, out, size, position = self._server.limits, list[bytes | bytearray](), 0, 0
+        try:
+            while len(out) < 2 * limits.turn_requests and size < limits.turn_bytes:
+                message = self._reader.next(self._held, position)
+                position = self._reader.position
+                if message is None:
+                    break
+                self._last_seen = self._last_heard
+                opcode, payload = message
+                if opcode == CLOSE:
+                    out += (render_frame(CLOSE, payload), payload)
+                    self._is_over = True
+                    break
+                if opcode != PONG:
+                    answer = payload if opcode == PING else self._upgrade.reply(payload)
+                    out += (render_frame(PONG if opcode == PING else opcode, answer), answer)
+                    size += len(answer)
+            else:
+                self._turn = self._loop.call_soon(self._take_turn)
+        except Violation as problem:
+            out += (render_frame(CLOSE, b"xx"), problem.code.to_bytes(2))
+            self._is_over = True
+        del self._held[:position]
+        if out:
+            self._transport.write(b"".join(out))
+        if self._is_over:
+            self._hang_up()
+
+    def _account(self) -> None:
+        """Charge what is held for the client, and read on from it only where that is of use now."""
+        unsent = self._transport.get_write_buffer_size() if self._is_held_up else 0
+        held = len(self._held) + self._reader.size + unsent + self._server.limits.stream_cost
+        if not self._share.resize(held):
+            return self._end(TRY_AGAIN_LATER.to_bytes(2))
+        reading = self._is_over or (self._turn is None and not self._is_held_up)
+        if reading != self._is_reading and not self._transport.is_closing():
+            self._is_reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     # the end
 
+    def _end(self, payload: bytes) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._transport.write(render_frame(CLOSE, payload) + payload)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close, but read on for a moment: unread bytes make the kernel reset the connection."""
+        self._held.clear()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._loop.call_later(self._server.limits.linger, self._transport.close)
+
     def check(self, now: float) -> None:
-        """A client that says nothing for long is let go."""
-        if now - self._last_seen > self._server.limits.websocket_timeout:
-            self.abort()
+        """End what has stood still for too long."""
+        limits = self._server.limits
+        if self._is_held_up:
+            unsent = unsent_bytes(self._transport)
+            if not self._unsent or unsent < self._unsent:
+                self._unsent, self._taken_at = unsent, now
+            elif now - self._taken_at > limits.send_timeout:
+                self._transport.abort()
+        elif self._reader.inside_message and now - self._last_heard > limits.body_timeout:
+            self._transport.abort()
+        elif now - self._last_seen > limits.websocket_timeout:
+            self._end(_GOING_AWAY)
 
     def say_goodbye(self) -> None:
         """Close with 1001, and wait for no client that does not react."""
-        goodbye = self._websocket.close(code=WSCloseCode.GOING_AWAY, message=b"server shutdown")
-        self._task = asyncio.ensure_future(goodbye)
+        self._end(_GOING_AWAY)
 
     def close_if_quiet(self, now: float) -> None:
         """It ends by its own goodbye."""
@@ -128,10 +169,3 @@ class WebSocketConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
-
-
-async def _as_the_original(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers of the original's handshake, and no banner."""
-    response.headers["Connection"] = "Upgrade"
-    for name in ("Server", "Content-Type", "Date"):
-        response.headers.pop(name, None)

@@ -16,8 +16,6 @@ MODULES = sorted(
 )
 MAY_IMPORT_AIOHTTP = {
     "podkit/application.py",
-    "podkit/http1/websocket.py",
-    "whoami/echo.py",
     "whoami/app.py",
     "whereami/app.py",
     "whoami/watch/http1.py",

@@ -1,0 +1,165 @@
+"""A WebSocket client's frames to messages (RFC 6455, section 5), refused as early as it can be known."""
+
+import codecs
+import struct
+from typing import Final, NamedTuple
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+_CONTROL: Final = 8  # opcodes from here on
+_OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
+_MAX_CONTROL: Final = 125  # bytes
+_CODES: Final = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
+_EXTENDED: Final = {126: struct.Struct("!H"), 127: struct.Struct("!Q")}
+PROTOCOL_ERROR, NOT_UTF_8, TOO_LARGE, TRY_AGAIN_LATER = 1002, 1007, 1009, 1013
+
+_DECODER: Final = codecs.getincrementaldecoder("utf-8")
+
+
+class Violation(Exception):
+    """The connection ends: `code` is for the client."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Message(NamedTuple):
+    """A whole message, or a control frame."""
+
+    opcode: int
+    payload: bytes | bytearray
+
+
+def render_frame(opcode: int, payload: bytes | bytearray) -> bytes:
+    """The start of a server's frame; the payload follows as it is."""
+    size = len(payload)
+    if size <= _MAX_CONTROL:
+        return bytes((0x80 | opcode, size))
+    if size < 1 << 16:
+        return struct.pack("!BBH", 0x80 | opcode, 126, size)
+    return struct.pack("!BBQ", 0x80 | opcode, 127, size)
+
+
+def unmask(payload: bytes | bytearray, key: bytes) -> bytes:
+    """The payload as it was before the client masked it; the first byte meets the key's first."""
+    size = len(payload)
+    keys = key * (size // 4 + 1)
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(keys[:size], "little")).to_bytes(size, "little")
+
+
+class FrameReader:
+    """Reads one message after the other. The bytes stay with the caller, as `position` says."""
+
+    def __init__(self, max_message: int) -> None:
+        self._max_message = max_message
+        self.position = 0
+        self._key = b""  # of the frame that is being read; none between frames
+        self._opcode = 0  # of it
+        self._final = False
+        self._missing = 0  # bytes of it
+        self._control = b""
+        self._kind = 0  # of the message: text, binary, or none
+        self._message = bytearray()
+        self._decoder = _DECODER()
+        self._decodes = False  # the message is not ASCII alone
+
+    @property
+    def size(self) -> int:
+        """The bytes that are kept of a message."""
+        return len(self._message)
+
+    @property
+    def inside_message(self) -> bool:
+        """A message has begun, and not ended."""
+        return self._kind != 0
+
+    def next(self, data: bytes | bytearray, position: int) -> Message | None:
+        """The next message or control frame, if all of it is there. Raises Violation."""
+        self.position = position
+        while self._key or self._read_header(data):
+            end = min(len(data), self.position + self._missing)
+            piece = unmask(data[self.position : end], self._key)
+            self._missing -= len(piece)
+            self.position = end
+            self._take(piece)
+            if self._missing:
+                shift = len(piece) % 4
+                self._key = self._key[shift:] + self._key[:shift]
+                return None
+            self._key = b""
+            if self._opcode >= _CONTROL:
+                control, self._control = self._control, b""
+                return Message(self._opcode, _check_close(control) if self._opcode == CLOSE else control)
+            if self._final:
+                return self._finish()
+        return None
+
+    def _read_header(self, data: bytes | bytearray) -> bool:
+        """Read the start of a frame, if it is there."""
+        head = data[self.position : self.position + 14]
+        if len(head) < 2:
+            return False
+        opcode, length = head[0] & 0x0F, head[1] & 0x7F
+        if head[0] & 0x70 or opcode not in _OPCODES or not head[1] & 0x80:
+            raise Violation(PROTOCOL_ERROR)
+        final = bool(head[0] & 0x80)
+        if opcode >= _CONTROL:
+            if not final or length > _MAX_CONTROL:
+                raise Violation(PROTOCOL_ERROR)
+        elif (opcode == CONTINUATION) != self.inside_message:
+            raise Violation(PROTOCOL_ERROR)
+        start = 2
+        if length > _MAX_CONTROL:
+            extended = _EXTENDED[length]
+            start += extended.size
+            if len(head) < start:
+                return False
+            (length,) = extended.unpack_from(head, 2)
+            if length + len(self._message) > self._max_message:
+                raise Violation(TOO_LARGE)
+        if len(head) < start + 4:
+            return False
+        self._opcode, self._final, self._missing = opcode, final, length
+        self._key = bytes(head[start : start + 4])
+        self.position += start + 4
+        if opcode in (TEXT, BINARY):
+            self._kind = opcode
+        return True
+
+    def _take(self, piece: bytes) -> None:
+        if self._opcode >= _CONTROL:
+            self._control += piece
+            return
+        if len(self._message) + len(piece) > self._max_message:
+            raise Violation(TOO_LARGE)
+        if self._kind == TEXT and (self._decodes or not piece.isascii()):
+            self._decodes = True
+            self._decode(piece, False)
+        self._message += piece
+
+    def _finish(self) -> Message:
+        if self._decodes:
+            self._decode(b"", True)
+            self._decodes = False
+        message, self._message = Message(self._kind, self._message), bytearray()
+        self._kind = 0
+        return message
+
+    def _decode(self, piece: bytes, final: bool) -> None:
+        try:
+            self._decoder.decode(piece, final)
+        except UnicodeDecodeError:
+            raise Violation(NOT_UTF_8) from None
+
+
+def _check_close(payload: bytes) -> bytes:
+    """A close frame's payload is empty, or a code that may be sent and a reason in UTF-8."""
+    if payload:
+        code = int.from_bytes(payload[:2])
+        if len(payload) < 2 or not (code in _CODES or 3000 <= code < 5000):
+            raise Violation(PROTOCOL_ERROR)
+        try:
+            payload[2:].decode()
+        except UnicodeDecodeError:
+            raise Violation(NOT_UTF_8) from None
+    return payload
