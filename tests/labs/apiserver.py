@@ -6,6 +6,7 @@ It does not check fields, does not read protobuf, and refuses what needs a conta
 
 import json
 import re
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -25,8 +26,13 @@ KINDS = {
     "networking.k8s.io/v1": "ingresses Ingress ing, ingressclasses IngressClass -",
     "discovery.k8s.io/v1": "endpointslices EndpointSlice -",
     "gateway.networking.k8s.io/v1": "gatewayclasses GatewayClass gc, gateways Gateway gtw, "
-    "httproutes HTTPRoute -",
-    "traefik.io/v1alpha1": "middlewares Middleware -",
+    "httproutes HTTPRoute -, grpcroutes GRPCRoute -, tlsroutes TLSRoute -, "
+    "backendtlspolicies BackendTLSPolicy -",
+    "gateway.networking.k8s.io/v1beta1": "referencegrants ReferenceGrant -",
+    "traefik.io/v1alpha1": "ingressroutes IngressRoute -, ingressroutetcps IngressRouteTCP -, "
+    "ingressrouteudps IngressRouteUDP -, middlewares Middleware -, middlewaretcps MiddlewareTCP -, "
+    "serverstransports ServersTransport -, serverstransporttcps ServersTransportTCP -, "
+    "tlsoptions TLSOption -, tlsstores TLSStore -, traefikservices TraefikService -",
     "autoscaling/v2": "horizontalpodautoscalers HorizontalPodAutoscaler hpa",
     "policy/v1": "poddisruptionbudgets PodDisruptionBudget pdb",
     "apiregistration.k8s.io/v1": "apiservices APIService -",
@@ -61,15 +67,19 @@ def _resources(version: str) -> Object:
 
 
 def _discovery() -> dict[str, Object]:
-    versions = [{"groupVersion": name, "version": name.split("/")[1]} for name in KINDS if name != "v1"]
-    groups = [
-        {"name": version["groupVersion"].split("/")[0], "versions": [version], "preferredVersion": version}
-        for version in versions
+    groups: dict[str, list[Object]] = {}
+    for name in KINDS:
+        group, _, version = name.rpartition("/")
+        groups.setdefault(group, []).append({"groupVersion": name, "version": version})
+    del groups[""]
+    listed = [
+        {"name": name, "versions": versions, "preferredVersion": versions[0]}
+        for name, versions in groups.items()
     ]
     return {
         "/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.1"},
         "/api": {"kind": "APIVersions", "versions": ["v1"]},
-        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups},
+        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed},
         **{f"/{'api' if name == 'v1' else 'apis'}/{name}": _resources(name) for name in KINDS},
     }
 
@@ -171,22 +181,38 @@ class _Handler(BaseHTTPRequestHandler):
         return [one for one in self.cluster.find(place, labels) if name in ("", one["metadata"]["name"])]
 
     def _watch(self, place: Place, query: dict[str, str]) -> None:
-        """Who watches, waits: so what was under way is done now; and then nothing happens any more."""
+        """Who watches, waits: so what was under way is done now. Then each change is told."""
         self.cluster.settle()
         meta = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
         kind = re.search(rf"\b{place[1]} (\w+)", KINDS[place[0]])
         assert kind
-        events = [{"type": "ADDED", "object": one} for one in self._find(place, query)]
-        events.append(
-            {"type": "BOOKMARK", "object": {"kind": kind[1], "apiVersion": place[0], "metadata": meta}}
-        )
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Connection", "close")
         self.end_headers()
-        for event in events:
-            self.wfile.write(json.dumps(event).encode() + b"\n")
-        self.connection.recv(1)  # until the client leaves
+        seen = -1
+        known: dict[tuple[str, str], Object] = {}
+        while not select.select([self.connection], [], [], 0.05 * (seen >= 0))[0]:
+            if seen == self.cluster.changes:
+                continue
+            begun, seen = seen >= 0, self.cluster.changes
+            found = {
+                (one["metadata"].get("namespace"), one["metadata"]["name"]): one
+                for one in self._find(place, query)
+            }
+            for key in known.keys() - found.keys():
+                self._tell("DELETED", known[key])
+            for key in found:
+                if found[key]["metadata"]["resourceVersion"] != known.get(key, {}).get("metadata", {}).get(
+                    "resourceVersion"
+                ):
+                    self._tell("MODIFIED" if key in known else "ADDED", found[key])
+            known = deepcopy(found)
+            if not begun:
+                self._tell("BOOKMARK", {"kind": kind[1], "apiVersion": place[0], "metadata": meta})
+
+    def _tell(self, what: str, one: Object) -> None:
+        self.wfile.write(json.dumps({"type": what, "object": one}).encode() + b"\n")
 
     def _one(self, place: Place, name: str, sub: str, dry: bool, given: Object) -> tuple[int, Object]:
         found = self.cluster.get(place, name)
@@ -197,6 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.cluster.put(place, _merged(found, {"spec": given["spec"]}, True))
             scale = {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": found["metadata"]}
             return 200, scale | {"spec": {"replicas": found["spec"]["replicas"]}}
+        if sub == "status":
+            found["status"] = given.get("status", {})
+            return 200, found
         if self.command == "DELETE":
             self.cluster.delete(place, name)
             return _status(200)
@@ -208,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, found if new == found else self.cluster.put(place, new)
         return 200, found
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _handle
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing: kubectl tells what matters."""

@@ -49,7 +49,9 @@ class Cluster:
     def __init__(self, images: Images) -> None:
         self._images = images
         self._objects: dict[Place, dict[str, Object]] = {}
+        self.changes = 0  # counted, and the resource version of what changed last
         self._pods = 0
+        self._ports: dict[str, int] = {}  # where pods listen that run somewhere
         self._young: set[str] = set()  # services that were made just now
         for number in (1, 2):
             status = {"addresses": [{"type": "InternalIP", "address": f"172.18.0.{number + 1}"}]}
@@ -83,11 +85,13 @@ class Cluster:
         meta = given["metadata"]
         if place[1] == "services" and not self.get(place, meta["name"]):
             self._young.add(meta["name"])
-        meta |= {"uid": meta["name"], "resourceVersion": "1", "creationTimestamp": CREATED}
+        self.changes += 1
+        meta |= {"uid": meta["name"], "resourceVersion": str(self.changes), "creationTimestamp": CREATED}
         meta |= {"generation": meta.get("generation", 0) + 1}
         if place[2]:
             meta["namespace"] = place[2]
         given.setdefault("apiVersion", place[0])
+        _fill_in(given)
         self._objects.setdefault(place, {})[meta["name"]] = given
         if place[1] == "deployments":
             self._roll_out(place[2], given)
@@ -121,6 +125,12 @@ class Cluster:
             if not done:
                 stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
                 deployment["status"]["conditions"] = [stuck]
+        self._write_slices()
+
+    def run_at(self, pod: Object, address: str, port: int) -> None:
+        """A pod is a process of this machine."""
+        pod["status"]["podIP"] = address
+        self._ports[pod["metadata"]["name"]] = port
         self._write_slices()
 
     def fail(self, pod: str, fails: bool) -> None:
@@ -187,30 +197,46 @@ class Cluster:
 
     def _write_slices(self) -> None:
         """Of each service: the addresses of all its pods, those that are not ready too."""
+        self.changes += 1
         for place in [place for place in self._objects if place[1] == "endpointslices"]:
             del self._objects[place]
         for service in self.find(("v1", "services", ""), {}):
             namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
-            endpoints = [
-                {"addresses": [pod["status"]["podIP"]], "conditions": {"ready": _is_ready(pod)}}
-                for pod in self.find(("v1", "pods", namespace), service["spec"]["selector"])
-            ]
-            meta = {
-                "name": f"{name}-d2v6m",
-                "labels": {"kubernetes.io/service-name": name},
-                "namespace": namespace,
-            }
-            meta["creationTimestamp"] = CREATED
-            ports = [
-                {"name": port.get("name"), "port": _target(service, port)} for port in service["spec"]["ports"]
-            ]
-            one: Object = {"kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1", "metadata": meta}
-            one |= {"addressType": "IPv4", "endpoints": endpoints, "ports": ports}
+            endpoints: dict[int, list[Object]] = {}
+            for pod in self.find(("v1", "pods", namespace), service["spec"]["selector"]):
+                one: Object = {"addresses": [pod["status"]["podIP"]], "conditions": {"ready": _is_ready(pod)}}
+                port = self._ports.get(pod["metadata"]["name"]) or _target(service)
+                endpoints.setdefault(port, []).append(one)
+            labels = {"kubernetes.io/service-name": name}
             place = ("discovery.k8s.io/v1", "endpointslices", namespace)
-            self._objects.setdefault(place, {})[meta["name"]] = one
+            for number, port in enumerate(endpoints or [_target(service)]):
+                meta = {"name": f"{name}-{number}v6mx", "labels": labels, "namespace": namespace}
+                one = {"kind": "EndpointSlice", "apiVersion": place[0], "addressType": "IPv4"}
+                one |= {
+                    "metadata": meta | {"creationTimestamp": CREATED, "resourceVersion": str(self.changes)},
+                    "endpoints": endpoints.get(port, []),
+                }
+                one |= {"ports": [{"name": service["spec"]["ports"][0].get("name"), "port": port}]}
+                self._objects.setdefault(place, {})[meta["name"]] = one
 
 
-def _target(service: Object, port: Object) -> int:
+def _fill_in(given: Object) -> None:
+    """What the API's schemas have for fields that are left out, as far as somebody here looks at them."""
+    spec = given.get("spec", {})
+    if given["kind"] == "Service":
+        for port in spec["ports"]:
+            port.setdefault("protocol", "TCP")
+    if given["kind"] == "HTTPRoute":
+        for rule in spec["rules"]:
+            rule.setdefault("matches", [{"path": {"type": "PathPrefix", "value": "/"}}])
+    if given["kind"] == "Gateway":
+        for listener in spec["listeners"]:
+            for reference in listener.get("tls", {}).get("certificateRefs", []):
+                reference |= {"group": "", "kind": "Secret"}
+
+
+def _target(service: Object) -> int:
+    (port,) = service["spec"]["ports"]
     target = port.get("targetPort", port["port"])
     if isinstance(target, int):
         return target

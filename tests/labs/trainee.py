@@ -31,8 +31,9 @@ class Trainee:
     """Types the commands of a page, one after the other."""
 
     def __init__(self, home: Path, kubeconfig: Path, images: Images, cluster: Cluster) -> None:
+        self.kubeconfig = kubeconfig
         self._home = home
-        self._cluster = cluster
+        self.cluster = cluster
         self._env = {
             "KUBECONFIG": str(kubeconfig),
             "HOME": str(home),
@@ -50,7 +51,7 @@ class Trainee:
             self._use_engine(command)
         if health := re.search(r"-d (\d+) localhost:8080/health$", command):
             pod = self.run(f"{self._settings}echo $POD").stdout.strip()
-            self._cluster.fail(pod, fails=health[1] != "200")
+            self.cluster.fail(pod, fails=health[1] != "200")
         if example.inside:
             command = f"{self._utils} -- bash -c {shlex.quote(command)}"
         elif "kubectl" not in command:

@@ -1,0 +1,288 @@
+"""A real Traefik reads the labs' Ingress and Gateway objects from the stand-in, and leads to real processes."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from tests.certificates import Identity, issue
+from tests.labs.cluster import Object
+from tests.labs.trainee import Trainee, trainee
+from tests.needs import find, require, works
+from tests.proxies import free_port, pod
+from tests.server import wait_for
+
+PROVIDERS = ("kubernetesingress", "kubernetescrd", "kubernetesgateway")
+APPLY = [
+    "kubectl apply -k k8s",
+    "kubectl scale -n ns1 deployment kubia --replicas=3",
+    "kubectl rollout status -n ns1 deployment/kubia",
+    "kubectl apply -k k8s/gateway",
+]
+
+
+@dataclass
+class Labs:
+    """The labs behind Traefik, asked with curl."""
+
+    typist: Trainee
+    web: int
+    secure: int
+    authority: Path
+
+    def curl(self, *arguments: str) -> str:
+        """What curl prints; WEB and SECURE stand for the addresses of the two entry points."""
+        places = {"WEB": f"127.0.0.1:{self.web}", "SECURE": f"my.whereami.svc:{self.secure}"}
+        words = [re.sub("WEB|SECURE", lambda found: places[found[0]], word) for word in arguments]
+        own = ["--resolve", f"my.whereami.svc:{self.secure}:127.0.0.1", "--cacert", str(self.authority)]
+        done = subprocess.run(["curl", "-sS", "-m", "10", *own, *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def hits(self, times: int, *arguments: str) -> Counter[str]:
+        """Which pods answer to so many curls."""
+        answers = [self.curl(*arguments) for _ in range(times)]
+        return Counter(re.findall(r"(?:Hostname: |You've hit )(\S+)", "".join(answers)))
+
+    def run(self, command: str) -> None:
+        """Type a command that changes the cluster."""
+        done = self.typist.run(command)
+        assert done.returncode == 0, done.stderr
+
+    def find(self, version: str, resource: str, namespace: str, name: str) -> Object:
+        """An object of the cluster."""
+        found = self.typist.cluster.get((version, resource, namespace), name)
+        assert found
+        return found
+
+
+def start_pods(typist: Trainee, stack: ExitStack) -> None:
+    """Each pod of a server is a process, by its name, at an address of its own."""
+    for number, one in enumerate(typist.cluster.find(("v1", "pods", ""), {})):
+        container = one["spec"]["containers"][0]
+        program = container["image"].partition(":")[0]
+        if program == "utils" or one["metadata"]["namespace"] == "ns2":
+            continue
+        server = stack.enter_context(pod(program, one["metadata"]["name"], *container.get("args", [])))
+        typist.cluster.run_at(one, f"127.0.1.{number + 1}", server.port)
+
+
+def store(typist: Trainee, identity: Identity) -> None:
+    """The secret with the certificate, and Traefik's class of gateways."""
+    pair = {"tls.crt": identity.pem, "tls.key": identity.key_pem}
+    data = {name: base64.b64encode(pem).decode() for name, pem in pair.items()}
+    secret = {
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": "whereami-secret"},
+        "data": data,
+    }
+    typist.cluster.put(("v1", "secrets", "ns1"), secret)
+    spec = {"controllerName": "traefik.io/gateway-controller"}
+    gateway_class: Object = {"kind": "GatewayClass", "metadata": {"name": "traefik"}, "spec": spec}
+    typist.cluster.put(("gateway.networking.k8s.io/v1", "gatewayclasses", ""), gateway_class)
+
+
+@contextmanager
+def traefik(typist: Trainee, web: int, secure: int) -> Iterator[None]:
+    """A Traefik that reads the cluster."""
+    program = find("traefik")
+    assert program
+    server = json.loads(typist.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    command = [program, "--global.checknewversion=false", "--global.sendanonymoususage=false"]
+    command += [
+        f"--entrypoints.web.address=127.0.0.1:{web}",
+        f"--entrypoints.websecure.address=127.0.0.1:{secure}",
+    ]
+    command += ["--entrypoints.websecure.http.tls=true"]  # as in its Helm chart, and in k3s
+    command += [f"--providers.{name}.{key}" for name in PROVIDERS for key in (f"endpoint={server}", "token=x")]
+    with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
+    """All labs, with three kubia in ns1."""
+    require("traefik", "namespaces", "curl")
+    authority = issue("authority", is_authority=True)
+    folder = tmp_path_factory.mktemp("traefik")
+    (folder / "authority.pem").write_bytes(authority.pem)
+    with ExitStack() as stack:
+        typist = stack.enter_context(trainee(folder))
+        labs = Labs(typist, free_port(), free_port(), folder / "authority.pem")
+        for command in APPLY:
+            labs.run(command)
+        store(typist, issue("whereami", authority, hosts=("*.whereami.svc",)))
+        start_pods(typist, stack)
+        stack.enter_context(traefik(typist, labs.web, labs.secure))
+        wait_for(lambda: works("curl", "-sf", f"http://127.0.0.1:{labs.web}/"), within=30)
+        yield labs
+
+
+def watch(*arguments: str) -> str:
+    """What whoami watch prints."""
+    command = [sys.executable, "-m", "whoami", "watch", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "name"),
+    [
+        ("", "/", "whoami"),
+        ("", "/whoareyou", "whoareyou"),
+        ("", "/whoareyou/x", "whoareyou"),
+        ("whoami.localhost", "/whoareyou", "whoami"),
+        ("whoareyou.localhost", "/", "whoareyou"),
+        ("other.localhost", "/", "whoami"),
+    ],
+)
+def test_routes_by_host_and_path(labs: Labs, host: str, path: str, name: str) -> None:
+    """A host that is named wins over the rule without one; of paths the longest that fits."""
+    answer = labs.curl("-H", f"Host: {host or 'anything.example'}", f"http://WEB{path}")
+    assert answer.startswith(f"Name: {name}\n")
+
+
+@pytest.mark.parametrize(("path", "replicas"), [("/", 2), ("/whoareyou", 3)])
+def test_an_ingress_takes_the_pods_in_turn(labs: Labs, path: str, replicas: int) -> None:
+    """Not by chance: 10 and 10 (one more or less of three), and on one keep-alive connection too."""
+    apart = labs.hits(10 * replicas, f"http://WEB{path}")
+    urls = [f"http://WEB{path}"] * 10 * replicas
+    kept = Counter(re.findall(r"Hostname: (\S+)", labs.curl(*urls)))
+    off = 0 if replicas == 2 else 1
+    for counts in (apart, kept):
+        assert len(counts) == replicas
+        assert all(abs(count - 10) <= off for count in counts.values())
+
+
+def test_an_ingress_before_a_headless_service_balances(labs: Labs) -> None:
+    """Over TLS with the certificate of the secret; ten requests to three pods."""
+    service = labs.find("v1", "services", "ns1", "kubia-headless")
+    assert service["spec"]["clusterIP"] == "None"
+    assert sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4]
+
+
+def test_plain_http_is_redirected(labs: Labs) -> None:
+    """By Traefik's middleware; before, nobody serves that name without TLS but the rule for all others."""
+    ask = ["-i", "-H", "Host: my.whereami.svc", "http://WEB/a?b"]
+    assert "You've hit" not in labs.curl(*ask)
+    labs.run("kubectl apply -k k8s/traefik")
+    try:
+        wait_for(lambda: "Location: https://my.whereami.svc/a?b\n" in labs.curl(*ask), within=30)
+        assert labs.curl(*ask).startswith("HTTP/1.1 301 ")
+        assert labs.curl("https://SECURE/").startswith("You've hit ")
+    finally:
+        labs.run("kubectl delete -k k8s/traefik")
+
+
+def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> None:
+    """By the annotations of the service that lab 6 shows; a client without a jar is not kept."""
+    annotate = "kubectl annotate service whoami-service traefik.ingress.kubernetes.io/service.sticky.cookie"
+    labs.run(f"{annotate}=true traefik.ingress.kubernetes.io/service.sticky.cookie.name=lab")
+    jar = ["-b", str(tmp_path / "jar"), "-c", str(tmp_path / "jar")]
+    try:
+        wait_for(lambda: "Set-Cookie: lab=" in labs.curl("-i", "http://WEB/"), within=30)
+        assert list(labs.hits(10, *jar, "http://WEB/").values()) == [10]
+        assert sorted(labs.hits(10, "http://WEB/").values()) == [5, 5]
+        assert "One pod answers all: sticky" in watch("--cookies", "-n", "10", f"http://127.0.0.1:{labs.web}/")
+    finally:
+        labs.run(f"{annotate}-")
+
+
+def test_watch_tells_that_a_proxy_is_in_between(labs: Labs) -> None:
+    """The sentences that labs 6 and 9 show: requests of one connection are spread; a cookie keeps them."""
+    url = f"http://127.0.0.1:{labs.web}/"
+    assert "An HTTP proxy is in between: it spreads requests of one connection." in watch("--keep-alive", url)
+
+
+def test_http2_and_grpc_reach_the_pods(labs: Labs) -> None:
+    """With the annotation that has Traefik speak HTTP/2 to them; gRPC calls are spread like requests."""
+    annotate = "kubectl annotate service whoami-service traefik.ingress.kubernetes.io/service.serversscheme"
+    command = [sys.executable, "-m", "whoami", "watch", "--grpc", "-n", "1", f"http://127.0.0.1:{labs.web}"]
+    assert not works(*command)
+    labs.run(f"{annotate}=h2c")
+    try:
+        wait_for(lambda: works(*command), within=30)
+        said = watch("--grpc", "-n", "20", f"http://127.0.0.1:{labs.web}")
+        assert re.search(r"^gRPC +10 +10 +1 ", said, re.MULTILINE), said
+    finally:
+        labs.run(f"{annotate}-")
+
+
+async def test_a_websocket_passes(labs: Labs) -> None:
+    """As any request, to one of the pods; and it stays there."""
+    async with ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{labs.web}/echo") as socket:
+        for text in ("one", "two"):
+            await socket.send_str(text)
+            assert await socket.receive_str(timeout=10) == text
+
+
+def gateway(labs: Labs, namespace: str, name: str) -> str:
+    """What Traefik reports of a gateway."""
+    found = labs.find("gateway.networking.k8s.io/v1", "gateways", namespace, name)
+    return json.dumps(found.get("status", {}))
+
+
+def listen(labs: Labs, namespace: str, name: str) -> None:
+    """Give a gateway Traefik's class, and its listeners the ports of Traefik's entry points."""
+    found = labs.find("gateway.networking.k8s.io/v1", "gateways", namespace, name)
+    ports = {"HTTP": labs.web, "HTTPS": labs.secure}
+    listeners = [one | {"port": ports[one["protocol"]]} for one in found["spec"]["listeners"]]
+    spec = json.dumps({"spec": {"gatewayClassName": "traefik", "listeners": listeners}})
+    labs.run(f"kubectl patch gateway -n {namespace} {name} --type=merge -p '{spec}'")
+    wait_for(lambda: '"Programmed"' in gateway(labs, namespace, name), within=30)
+
+
+def test_a_gateway_needs_its_class_and_a_port_that_is_listened_on(labs: Labs) -> None:
+    """Of another controller's class nothing is told; a port without an entry point is."""
+    assert "traefik" not in gateway(labs, "default", "labs")
+    spec = json.dumps({"spec": {"gatewayClassName": "traefik"}})
+    labs.run(f"kubectl patch gateway labs --type=merge -p '{spec}'")
+    wait_for(lambda: "PortUnavailable" in gateway(labs, "default", "labs"), within=30)
+
+
+def test_routes_of_a_gateway(labs: Labs) -> None:
+    """By path, as the Ingress objects; and a canary that gets one request of ten, by weight."""
+    listen(labs, "default", "labs")
+    labs.run("kubectl delete ingress whoami-ingress whoareyou-ingress")
+    try:
+        wait_for(lambda: labs.curl("http://WEB/canary").startswith("Name: "), within=30)
+        shares = Counter(labs.curl("http://WEB/canary").split("\n")[0] for _ in range(100))
+        assert shares.total() == shares["Name: whoami"] + shares["Name: whoareyou"]
+        assert 5 <= shares["Name: whoareyou"] <= 15
+        assert labs.curl("http://WEB/").startswith("Name: whoami\n")
+        assert labs.curl("http://WEB/whoareyou").startswith("Name: whoareyou\n")
+    finally:
+        labs.run("kubectl apply -f k8s/whoami/ingress.yaml -f k8s/whoareyou/ingress.yaml")
+
+
+def test_tls_and_redirect_of_a_gateway(labs: Labs) -> None:
+    """With the secret's certificate, before the headless service, and without annotations."""
+    listen(labs, "ns1", "whereami")
+    labs.run("kubectl delete ingress -n ns1 whereami")
+    ask = [
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{redirect_url}",
+        "-H",
+        "Host: my.whereami.svc",
+        "http://WEB/",
+    ]
+    try:
+        wait_for(lambda: labs.curl(*ask) == "301 https://my.whereami.svc/", within=30)
+        assert sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4]
+    finally:
+        labs.run("kubectl apply -f k8s/ns1/ingress.yaml")
