@@ -41,7 +41,7 @@ proto: $(READY) ## generate the code for proto/ anew
 	@mkdir -p $(PROTO_OUT)/podkit/proto $(PROTO_OUT)/whoami/proto
 	$(PROTOC) --python_out=$(PROTO_OUT)/whoami/proto --pyi_out=$(PROTO_OUT)/whoami/proto whoami.proto
 	$(PROTOC) --python_out=$(PROTO_OUT)/podkit/proto --pyi_out=$(PROTO_OUT)/podkit/proto \
-	  grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
+	  grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto
 
 UPGRADE ?= --upgrade
 lock: ## pin the requirements again, with hashes (needs uv; UPGRADE= moves only what it has to)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 Headers = Mapping[bytes, list[bytes]]
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -123,14 +123,23 @@ class Upgrade(NamedTuple):
     max_message: int  # bytes
 
 
+class Inflow(Protocol):
+    """A request's body as it comes. What has come and is not taken counts against the client's window."""
+
+    kept: int  # bytes of the blocks that were taken which their taker still holds; for the taker to say
+
+    def blocks(self) -> AsyncIterator[bytes]:
+        """What has come, up to the end. A block counts as taken when the next is asked for."""
+
+
 class Dialogue(NamedTuple):
     """An answer over HTTP/2 that is given while the request still comes, as gRPC's streaming calls are.
 
-    `converse` gets the blocks of the request's body and yields those of the answer's, and then the trailers.
+    `converse` gets the request's body and yields the blocks of the answer's, and then the trailers.
     """
 
     headers: Fields
-    converse: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes | Fields]]
+    converse: Callable[[Inflow], AsyncIterator[bytes | Fields]]
     farewell: Fields  # the trailers where the server leaves first
 
 

@@ -18,6 +18,7 @@ class Route(NamedTuple):
     reads_body: bool = False
     max_body: int | None = None  # bytes; the server's limit where it is not set
     keeps_raw: bool = False  # the bytes as they came over the wire
+    refusal: Callable[[Response], Response] | None = None  # what an HTTP error becomes here
 
 
 FindRoute = Callable[[Head], Route]

@@ -1,32 +1,22 @@
 """``/health``: a switch. POST sets the status that every other method then gets."""
 
-import mmap
-
 from podkit.go.json import decode_int
+from podkit.log import log_line
 from podkit.message import Request, Response, error
+from podkit.process.shared import SharedNumber
 
 
-class Health:
-    """The status that ``/health`` answers. Processes that were forked from this one share it."""
+class Health(SharedNumber):
+    """The status that ``/health`` answers, in all processes alike."""
 
-    def __init__(self) -> None:
-        self._shared = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("i")
-        self.status = 200
-
-    @property
-    def status(self) -> int:
-        """An HTTP status."""
-        return self._shared[0]
-
-    @status.setter
-    def status(self, status: int) -> None:
-        self._shared[0] = status
+    def __init__(self, processes: int = 1) -> None:
+        super().__init__(200, processes)
 
 
 def health(state: Health, request: Request) -> Response:
     """GET and others: an empty answer with the status. POST: set it to a JSON number from 200 to 599."""
     if request.head.method != b"POST":
-        return Response(state.status)
+        return Response(state.value)
     if request.body_error:
         return error(400, request.body_error)
     try:
@@ -35,5 +25,6 @@ def health(state: Health, request: Request) -> Response:
         return error(400, str(problem))
     if not 200 <= status <= 599:  # the original takes it, and answers nonsense or breaks
         return error(400, f"health status {status} is not from 200 to 599")
-    state.status = status
+    state.value = status
+    log_line(f"Update health check status code [{status}]")  # the original's words
     return Response()

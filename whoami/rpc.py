@@ -8,21 +8,23 @@ from whoami.health import Health
 def build_methods(pod: Pod, name: str, state: Health) -> Methods:
     """All methods, by path. It loads protobuf, so build them when the first call comes, and not before."""
     from podkit.grpc.health import build_health
-    from podkit.grpc.protobuf import unary
+    from podkit.grpc.protobuf import replying
     from podkit.grpc.reflection import build_reflection
     from whoami.proto.whoami_pb2 import BenchReply, BenchRequest, WhoamiReply, WhoamiRequest
 
-    def bench(request: BenchRequest) -> BenchReply:
-        return BenchReply(data=1)
+    one = BenchReply(data=1).SerializeToString()
 
-    def whoami(request: WhoamiRequest) -> WhoamiReply:
-        return WhoamiReply(name=_text(name), hostname=_text(pod.hostname), iface=pod.addresses)
+    def render(pod: Pod) -> bytes:
+        reply = WhoamiReply(name=_text(name), hostname=_text(pod.hostname), iface=pod.addresses)
+        return reply.SerializeToString()
+
+    def is_serving() -> bool:
+        return state.value < 400  # which Kubernetes' httpGet probe takes for healthy
 
     methods = {
-        b"/whoami.Whoami/Bench": unary(BenchRequest, bench),
-        b"/whoami.Whoami/Whoami": unary(WhoamiRequest, whoami),
-        # a status that Kubernetes' httpGet probe takes for healthy
-        **build_health({"", "whoami.Whoami"}, lambda: state.status < 400),
+        b"/whoami.Whoami/Bench": replying(BenchRequest, lambda: one),
+        b"/whoami.Whoami/Whoami": replying(WhoamiRequest, lambda: pod.rendered(render)),
+        **build_health({"", "whoami.Whoami"}, is_serving, state.wait_for_change),
     }
     return {**methods, **build_reflection(methods)}
 

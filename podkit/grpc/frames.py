@@ -8,10 +8,12 @@ import zlib
 from typing import Final
 
 from podkit.grpc.call import RpcError, Status
+from podkit.limits import Limits
 
 ACCEPT_ENCODING: Final = b"identity,gzip"  # the value of grpc-accept-encoding that a reply carries
+PREFIX_SIZE: Final = 5
 _PREFIX: Final = struct.Struct(">BI")  # the compressed flag, and the length in bytes
-_MAX_MESSAGE: Final = 4 << 20  # bytes; what gRPC's libraries take by default
+_EMPTY: Final = bytes(PREFIX_SIZE)
 
 
 def frame(message: bytes) -> bytes:
@@ -19,36 +21,55 @@ def frame(message: bytes) -> bytes:
     return _PREFIX.pack(0, len(message)) + message
 
 
-class Frames:
-    """Splits what arrives in any pieces into messages, decompressed."""
+def read_only_message(body: bytes | bytearray, encoding: bytes, max_message: int) -> bytes:
+    """The message in a body that holds one; RpcError where it does not, before anything is decompressed."""
+    if body == _EMPTY:
+        return b""
+    if not body:
+        raise RpcError(Status.UNKNOWN, "EOF")  # as the original has it
+    frames = Frames(encoding, max_message)
+    frames.feed(body)
+    if not frames.has_next():
+        raise RpcError(Status.INTERNAL, "the request's message is cut off")
+    if len(frames) > frames.next_size:
+        raise RpcError(Status.UNIMPLEMENTED, "the method takes one request, and got more")
+    return frames.pop()
 
-    def __init__(self, encoding: bytes = b"identity", max_message: int = _MAX_MESSAGE) -> None:
+
+class Frames:
+    """Splits what arrives in any pieces into messages, and decompresses each when it is taken out.
+
+    Raises RpcError where the call must end, after which all is over. `max_message` is in bytes, both as a
+    message travels and decompressed. The length is that of what is held.
+    """
+
+    def __init__(self, encoding: bytes = b"identity", max_message: int = Limits().max_call_message) -> None:
         self._encoding = encoding
         self._max_message = max_message
         self._buffer = bytearray()
+        self.next_size = 0  # bytes of the next message with its prefix, once `has_next` has seen that
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether a message has begun and not ended."""
-        return bool(self._buffer)
+    def __len__(self) -> int:
+        return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The messages that `data` completes; RpcError where the call must end, after which all is over."""
-        buffer = self._buffer
-        buffer += data
-        messages: list[bytes] = []
-        start = 0
-        while len(buffer) - start >= _PREFIX.size:
-            compressed, length = _PREFIX.unpack_from(buffer, start)
-            self._check(compressed, length)
-            end = start + _PREFIX.size + length
-            if end > len(buffer):
-                break
-            message = bytes(buffer[start + _PREFIX.size : end])
-            messages.append(self._decompress(message) if compressed else message)
-            start = end
-        del buffer[:start]
-        return messages
+    def feed(self, data: bytes | bytearray) -> None:
+        """More has come."""
+        self._buffer += data
+
+    def has_next(self) -> bool:
+        """Whether a whole message is there."""
+        if len(self._buffer) < PREFIX_SIZE:
+            return False
+        compressed, length = _PREFIX.unpack_from(self._buffer)
+        self._check(compressed, length)
+        self.next_size = PREFIX_SIZE + length
+        return self.next_size <= len(self._buffer)
+
+    def pop(self) -> bytes:
+        """The next message; `has_next` has said that it is there."""
+        message, compressed = bytes(self._buffer[PREFIX_SIZE : self.next_size]), self._buffer[0]
+        del self._buffer[: self.next_size]
+        return self._decompress(message) if compressed else message
 
     def _check(self, compressed: int, length: int) -> None:
         if compressed > 1:

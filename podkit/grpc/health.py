@@ -1,52 +1,52 @@
 """``grpc.health.v1.Health``: the protocol of gRPC's health checks, Kubernetes' ``grpc`` probes among them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Container
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Final
 
 from podkit.grpc.call import Method, Methods, RpcError, Status
-from podkit.grpc.protobuf import parse, unary
+from podkit.grpc.protobuf import parse
 from podkit.proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 _SERVICE: Final = b"/grpc.health.v1.Health/"
-_INTERVAL: Final = 0.1  # seconds between two looks: another process may have changed what is looked at
+_SERVING: Final = HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+_NOT_SERVING: Final = HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING).SerializeToString()
+_UNKNOWN: Final = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
 
 
-def build_health(services: Container[str], is_serving: Callable[[], bool]) -> Methods:
-    """The service's methods. All `services` are as healthy as the server; ``""`` is the server itself."""
-    return {
-        _SERVICE + b"Check": unary(HealthCheckRequest, partial(_check, services, is_serving)),
-        _SERVICE + b"Watch": Method(stream=partial(_watch, services, is_serving)),
-    }
+def build_health(
+    services: Collection[str], is_serving: Callable[[], bool], wait_for_change: Callable[[], Awaitable[None]]
+) -> Methods:
+    """The service's methods. All `services` are as healthy as the server; ``""`` is the server itself.
 
+    `wait_for_change` returns when `is_serving` may say something else than at the time of the call.
+    """
+    known = {HealthCheckRequest(service=name).SerializeToString() for name in services}
 
-def _check(
-    services: Container[str], is_serving: Callable[[], bool], request: HealthCheckRequest
-) -> HealthCheckResponse:
-    if request.service not in services:
-        raise RpcError(Status.NOT_FOUND, f"unknown service {request.service}")
-    return _response(is_serving())
+    def answer() -> bytes:
+        return _SERVING if is_serving() else _NOT_SERVING
 
+    def check(data: bytes) -> bytes:
+        if data not in known:  # it may be written in another way
+            name = parse(HealthCheckRequest, data).service
+            if name not in services:
+                raise RpcError(Status.NOT_FOUND, f"unknown service {name}")
+        return answer()
 
-async def _watch(
-    services: Container[str], is_serving: Callable[[], bool], requests: AsyncIterator[bytes]
-) -> AsyncIterator[bytes]:
-    data = await anext(requests, None)
-    if data is None:
-        raise RpcError(Status.UNIMPLEMENTED, "Watch takes one request, and got none")
-    if parse(HealthCheckRequest, data).service not in services:
-        yield HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
-        await asyncio.Event().wait()  # the protocol has the call stay, in case the service appears
-    told = None
-    while True:
-        serving = is_serving()
-        if serving != told:
-            told = serving
-            yield _response(serving).SerializeToString()
-        await asyncio.sleep(_INTERVAL)
+    async def watch(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        data = await anext(requests, None)
+        if data is None:
+            raise RpcError(Status.UNIMPLEMENTED, "Watch takes one request, and got none")
+        if data not in known and parse(HealthCheckRequest, data).service not in services:
+            yield _UNKNOWN
+            await asyncio.Event().wait()  # the protocol has the call stay, in case the service appears
+        del data
+        told = b""
+        while True:
+            if told == (news := answer()):
+                await wait_for_change()
+            else:
+                told = news
+                yield news
 
-
-def _response(serving: bool) -> HealthCheckResponse:
-    status = HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
-    return HealthCheckResponse(status=status)
+    return {_SERVICE + b"Check": Method(unary=check), _SERVICE + b"Watch": Method(stream=watch)}

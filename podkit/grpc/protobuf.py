@@ -10,9 +10,15 @@ from podkit.grpc.call import Method, RpcError, Status
 Received = TypeVar("Received", bound=Message)
 
 
-def unary(kind: type[Received], answer: Callable[[Received], Message]) -> Method:
-    """The method that answers each request, a message of that kind, by calling `answer`."""
-    return Method(unary=lambda data: answer(parse(kind, data)).SerializeToString())
+def replying(kind: type[Message], render: Callable[[], bytes]) -> Method:
+    """The unary method that answers every request, a message of that kind, by what `render` gives."""
+
+    def answer(data: bytes) -> bytes:
+        if data:
+            parse(kind, data)
+        return render()
+
+    return Method(unary=answer)
 
 
 def parse(kind: type[Received], data: bytes) -> Received:

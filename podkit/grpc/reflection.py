@@ -1,7 +1,7 @@
 """``grpc.reflection``: what a server offers, told to tools that have no .proto file of it."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from google.protobuf.descriptor import FileDescriptor
@@ -10,12 +10,10 @@ from google.protobuf.descriptor_pool import Default
 from podkit.grpc.call import Method, Methods, Status
 from podkit.grpc.protobuf import parse
 from podkit.proto.grpc.reflection.v1 import reflection_pb2 as v1
-from podkit.proto.grpc.reflection.v1alpha import reflection_pb2 as v1alpha
 
 # v1alpha's messages have the fields of v1's: on the wire they are the same, so v1's code answers both
-_SERVICES: Final = tuple(
-    file.DESCRIPTOR.services_by_name["ServerReflection"].full_name for file in (v1, v1alpha)
-)
+_PACKAGE: Final = v1.DESCRIPTOR.package
+_SERVICES: Final = (f"{_PACKAGE}.ServerReflection", f"{_PACKAGE}alpha.ServerReflection")
 
 
 def build_reflection(methods: Iterable[bytes]) -> Methods:
@@ -25,13 +23,40 @@ def build_reflection(methods: Iterable[bytes]) -> Methods:
     return {f"/{service}/ServerReflectionInfo".encode(): method for service in _SERVICES}
 
 
+@cache
+def _add_v1alpha() -> None:
+    """Make the old version's file known, which is v1's with another package."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto  # for those alone who ask
+
+    file = FileDescriptorProto.FromString(v1.DESCRIPTOR.serialized_pb)
+    file.name, file.package = file.name.replace("/v1/", "/v1alpha/"), f"{_PACKAGE}alpha"
+
+    def move(name: str) -> str:
+        return name.replace(f".{_PACKAGE}.", f".{file.package}.")
+
+    for message in file.message_type:
+        for field in message.field:
+            if field.type_name:
+                field.type_name = move(field.type_name)
+    for method in file.service[0].method:
+        method.input_type, method.output_type = move(method.input_type), move(method.output_type)
+    Default().AddSerializedFile(file.SerializeToString())
+
+
 async def _reflect(services: Sequence[str], requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    _add_v1alpha()
     async for data in requests:
-        request = parse(v1.ServerReflectionRequest, data)
-        response = _answer(services, request)
-        response.valid_host = request.host
-        response.original_request.CopyFrom(request)
-        yield response.SerializeToString()
+        response = _respond(services, data)
+        del data  # while the response waits for a client that does not read
+        yield response
+
+
+def _respond(services: Sequence[str], data: bytes) -> bytes:
+    request = parse(v1.ServerReflectionRequest, data)
+    response = _answer(services, request)
+    response.valid_host = request.host
+    response.original_request.CopyFrom(request)
+    return response.SerializeToString()
 
 
 def _answer(services: Sequence[str], request: v1.ServerReflectionRequest) -> v1.ServerReflectionResponse:

@@ -2,65 +2,99 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from functools import cache, partial
-from typing import Final
+from functools import cache, lru_cache, partial
+from typing import Final, cast
 
+from podkit.go.percent import unescape
+from podkit.go.strconv import quote
 from podkit.grpc.call import Call, Methods, RpcError, Status, Stream, Unary, check_request, encode_text
-from podkit.grpc.frames import ACCEPT_ENCODING, Frames, frame
-from podkit.message import Dialogue, Fields, Head, Request, Response
+from podkit.grpc.frames import ACCEPT_ENCODING, PREFIX_SIZE, Frames, frame, read_only_message
+from podkit.limits import Limits
+from podkit.message import Dialogue, Fields, Head, Inflow, Request, Response
 from podkit.routes import FindRoute, Route
 
 _HEADERS: Final = ((b"Content-Type", b"application/grpc"), (b"Grpc-Accept-Encoding", ACCEPT_ENCODING))
-_LEAVING: Final = (
-    (b"grpc-status", b"%d" % Status.UNAVAILABLE),
-    (b"grpc-message", b"the server is shutting down"),
-)
 _OK: Final = ((b"grpc-status", b"0"),)
+_MAX_STREAMED: Final = 64 << 10  # bytes of a message of a call that may have many
+_REMEMBERED: Final = 80  # bytes; longer paths and encodings are not worth it
+_REFUSALS: Final = {
+    408: Status.DEADLINE_EXCEEDED,
+    413: Status.RESOURCE_EXHAUSTED,
+    503: Status.RESOURCE_EXHAUSTED,
+}
 
 
-def build_find_call(build: Callable[[], Methods]) -> FindRoute:
+def build_find_call(build: Callable[[], Methods], limits: Limits) -> FindRoute:
     """The route of each call; `build` is called with the first."""
-    return partial(_find, cache(build))
+    return _Calls(build, limits).find
 
 
-def _find(methods: Callable[[], Methods], head: Head) -> Route:
-    call = check_request(head)
-    if isinstance(call, Response):
-        refusal = call
-        return Route(lambda request: refusal)
-    method = methods().get(head.path)
-    if method is None:
-        unknown = RpcError(Status.UNIMPLEMENTED, f"unknown method {head.path[:200].decode('latin-1')}")
-        return Route(lambda request: _failure(unknown))
-    if method.unary is not None:
-        return Route(partial(_answer, method.unary, call), reads_body=True)
-    assert method.stream is not None
-    dialogue = Dialogue(_HEADERS, partial(_converse, method.stream, call), _LEAVING)
-    return Route(lambda request: dialogue)
+class _Calls:
+    def __init__(self, build: Callable[[], Methods], limits: Limits) -> None:
+        self._methods = cache(build)
+        self._max_message = limits.max_call_message
+        self._cached = lru_cache(maxsize=64)(self._find)
+
+    def find(self, head: Head) -> Route:
+        """The route of a call, by its head."""
+        call = check_request(head)
+        if isinstance(call, Response):
+            return _always(call)
+        is_short = len(head.path) + len(call.encoding) <= _REMEMBERED
+        found = (self._cached if is_short else self._find)(head.path, call.encoding)
+        if isinstance(found, Route):
+            return found
+        dialogue = Dialogue(_HEADERS, partial(_converse, found, call), _LEAVING)
+        return Route(lambda request: dialogue)
+
+    def _find(self, path: bytes, encoding: bytes) -> Route | Stream:
+        name = path if b"%2f" in path.lower() else unescape(path)  # an escaped slash parts nothing
+        method = self._methods().get(name)
+        if method is None:
+            return _always(_failure(RpcError(Status.UNIMPLEMENTED, self._explain(name))))
+        if method.stream is not None:
+            return method.stream
+        return Route(
+            partial(_answer, cast(Unary, method.unary), encoding, self._max_message),
+            reads_body=True,
+            max_body=PREFIX_SIZE + self._max_message,
+            refusal=_refuse,
+        )
+
+    def _explain(self, name: bytes) -> str:
+        service, slash, method = name[1:].rpartition(b"/")
+        if not slash:
+            return f"malformed method name: {quote(_show(name))}"
+        if any(known.startswith(b"/%s/" % service) for known in self._methods()):
+            return f"unknown method {_show(method)} for service {_show(service)}"
+        return f"unknown service {_show(service)}"
 
 
-def _answer(unary: Unary, call: Call, request: Request) -> Response:
-    frames = Frames(call.encoding)
+def _show(name: bytes) -> str:
+    return name[:200].decode("utf-8", "replace")
+
+
+def _always(response: Response) -> Route:
+    return Route(lambda request: response)
+
+
+def _answer(unary: Unary, encoding: bytes, max_message: int, request: Request) -> Response:
     try:
-        messages = frames.feed(bytes(request.body))
-        if frames.unfinished:
-            raise RpcError(Status.INTERNAL, "the request's message is cut off")
-        if len(messages) != 1:
-            raise RpcError(Status.UNIMPLEMENTED, f"the method takes one request, and got {len(messages)}")
-        return Response(headers=_HEADERS, body=frame(unary(messages[0])), trailers=_OK)
+        message = unary(read_only_message(request.body, encoding, max_message))
     except RpcError as problem:
         return _failure(problem)
+    return Response(headers=_HEADERS, body=frame(message), trailers=_OK)
 
 
-async def _converse(stream: Stream, call: Call, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes | Fields]:
+async def _converse(stream: Stream, call: Call, inflow: Inflow) -> AsyncIterator[bytes | Fields]:
     deadline = None if call.timeout is None else asyncio.get_running_loop().time() + call.timeout
-    replies = stream(_split(Frames(call.encoding), blocks))
+    replies = stream(_split(Frames(call.encoding, _MAX_STREAMED), inflow))
     trailers: Fields = _OK
     try:
         while True:
             async with asyncio.timeout_at(deadline):
-                message = await anext(replies)
-            yield frame(message)
+                reply = frame(await anext(replies))
+            yield reply
     except StopAsyncIteration:
         pass
     except TimeoutError:
@@ -70,11 +104,15 @@ async def _converse(stream: Stream, call: Call, blocks: AsyncIterator[bytes]) ->
     yield trailers
 
 
-async def _split(frames: Frames, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for block in blocks:
-        for message in frames.feed(block):
-            yield message
-    if frames.unfinished:
+async def _split(frames: Frames, inflow: Inflow) -> AsyncIterator[bytes]:
+    """The messages, one by one: none is decompressed before it is asked for."""
+    async for block in inflow.blocks():
+        frames.feed(block)
+        del block
+        while frames.has_next():
+            yield frames.pop()
+        inflow.kept = len(frames)
+    if frames:
         raise RpcError(Status.INTERNAL, "the last message is cut off")
 
 
@@ -84,3 +122,12 @@ def _trailers(problem: RpcError) -> Fields:
 
 def _failure(problem: RpcError) -> Response:
     return Response(headers=_HEADERS, trailers=_trailers(problem))
+
+
+def _refuse(response: Response) -> Response:
+    """A call's end in place of an HTTP error."""
+    text = cast(bytes, response.body).decode("utf-8", "replace").rstrip()
+    return _failure(RpcError(_REFUSALS.get(response.status, Status.UNKNOWN), text))
+
+
+_LEAVING: Final = _trailers(RpcError(Status.UNAVAILABLE, "the server is shutting down"))

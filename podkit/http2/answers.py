@@ -146,6 +146,8 @@ class Answers:
 
     def refuse(self, stream: Stream, response: Response) -> None:
         """Give this answer, whatever has come of the request, and whatever its own would be."""
+        if stream.route.refusal is not None:
+            response = stream.route.refusal(response)
         stream.body, stream.route = None, REFUSED  # the rest of the body is not kept
         self._put_off.pop(stream, None)
         if stream.maker is not None:
@@ -188,7 +190,7 @@ class Answers:
             stream.inbox.end()
         stream.is_answered = stream.is_fed = True
         self._queue.write_block(stream.id, self._heads.render(stream.head, response), end=False)
-        pieces = dialogue.converse(stream.inbox.blocks())
+        pieces = dialogue.converse(stream.inbox)
         stream.maker = asyncio.ensure_future(self._feed(stream, request, pieces, dialogue.farewell))
 
     def _on_taken(self, stream: Stream, size: int) -> None:

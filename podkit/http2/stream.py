@@ -74,11 +74,13 @@ class Inbox:
     def __init__(self, taken: Callable[[int], None]) -> None:
         self._taken = taken  # is called with the number of bytes
         self._data = bytearray()
+        self._lent = 0  # bytes of the block that somebody works on
+        self.kept = 0
         self._has_ended = False
         self._news: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._data) + self._lent + self.kept
 
     def put(self, data: bytes) -> None:
         """More has come."""
@@ -95,20 +97,27 @@ class Inbox:
             self._news.set_result(None)
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """What has come, up to the end."""
+        """What has come, up to the end. A block counts as taken when the next is asked for."""
         while True:
             if self._data:
-                block = bytes(self._data)
-                self._taken(self.empty())
-                yield block
+                self._lent = len(self._data)
+                yield self._pop()
+                size, self._lent = self._lent, 0
+                self._taken(size)
             elif self._has_ended:
                 return
             else:
                 self._news = asyncio.get_running_loop().create_future()
                 await self._news
 
-    def empty(self) -> int:
-        """Let go of what has come; the number of bytes."""
-        size = len(self._data)
+    def _pop(self) -> bytes:
+        block = bytes(self._data)
         self._data.clear()
+        return block
+
+    def empty(self) -> int:
+        """Let go of what has come and is not taken; the number of bytes."""
+        size = len(self._data) + self._lent
+        self._data.clear()
+        self._lent = 0
         return size

@@ -25,7 +25,7 @@ from hyperframe.frame import (
 
 from podkit.http2.compression import Decoder as OurDecoder
 from podkit.limits import Limits
-from podkit.message import Abort, Delayed, Dialogue, Fields, Request, Response
+from podkit.message import Abort, Delayed, Dialogue, Fields, Inflow, Request, Response
 from podkit.routes import Route, Routes
 from podkit.server import Server
 from tests.http2 import GET, PREFACE, Peer, get, raw, serialize
@@ -75,9 +75,9 @@ class Shop:
         finally:
             self.gone.append(b"/stream")
 
-    async def converse(self, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes | Fields]:
+    async def converse(self, inflow: Inflow) -> AsyncIterator[bytes | Fields]:
         """Everything twice."""
-        async for block in blocks:
+        async for block in inflow.blocks():
             yield block * 2
         yield ((b"told", b"all"),)
 

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podkit.limits import Limits
-from podkit.message import Abort, Delayed, Dialogue, Fields, Request, Response
+from podkit.message import Abort, Delayed, Dialogue, Fields, Inflow, Request, Response
 from podkit.routes import Route, Routes
 from podkit.server import Server
 from tests.http2 import GET, Peer, get, raw
@@ -36,9 +36,9 @@ async def count() -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
-async def converse(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes | Fields]:
+async def converse(inflow: Inflow) -> AsyncIterator[bytes | Fields]:
     """Everything twice."""
-    async for block in blocks:
+    async for block in inflow.blocks():
         yield block * 2
     yield ((b"told", b"all"),)
 

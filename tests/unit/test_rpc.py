@@ -1,6 +1,7 @@
 """Calls apart from any transport: heads, timeouts, texts and frames."""
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podkit.grpc.call import Call, RpcError, Status, check_request, encode_text, parse_timeout
-from podkit.grpc.frames import Frames, frame
+from podkit.grpc.frames import Frames, frame, read_only_message
 from podkit.http1.head import parse_head
 from podkit.message import Head, Response
 
@@ -123,20 +124,25 @@ def test_what_is_no_call_gets_an_http_answer(head: Head, status: int, text: byte
 @given(st.lists(st.binary(max_size=60), max_size=6), st.integers(1, 40))
 def test_frames_come_in_any_pieces(messages: list[bytes], size: int) -> None:
     """However the bytes are cut, the messages are the same, and nothing is left."""
-    frames = Frames(b"gzip")
+    frames, found = Frames(b"gzip"), []
     data = b"".join(
         compressed(message) if index % 2 else frame(message) for index, message in enumerate(messages)
     )
-    pieces = [data[start : start + size] for start in range(0, len(data), size)]
-    assert [message for piece in pieces for message in frames.feed(piece)] == messages
-    assert not frames.unfinished
+    for start in range(0, len(data), size):
+        frames.feed(data[start : start + size])
+        while frames.has_next():
+            found.append(frames.pop())
+    assert (found, len(frames)) == (messages, 0)
 
 
 def test_a_message_that_is_cut_off_is_noticed() -> None:
     """What lacks a byte is not handed out, and known to be unfinished."""
     frames = Frames()
-    assert frames.feed(frame(b"whole") + frame(b"half")[:-1]) == [b"whole"]
-    assert frames.unfinished
+    frames.feed(frame(b"whole") + frame(b"half")[:-1])
+    assert frames.has_next()
+    assert frames.pop() == b"whole"
+    assert not frames.has_next()
+    assert len(frames) == len(frame(b"half")) - 1
 
 
 BOMB = compressed(bytes(LIMIT + 1))
@@ -162,8 +168,10 @@ BOMB = compressed(bytes(LIMIT + 1))
 )
 def test_bad_messages_end_the_call(encoding: bytes, data: bytes, status: Status) -> None:
     """Each with the status that gRPC gives it, and a message too large before it is read."""
+    frames = Frames(encoding)
+    frames.feed(data)
     with pytest.raises(RpcError) as caught:
-        Frames(encoding).feed(data)
+        frames.has_next() and frames.pop()
     assert caught.value.status is status
     assert caught.value.text
 
@@ -171,10 +179,34 @@ def test_bad_messages_end_the_call(encoding: bytes, data: bytes, status: Status)
 def test_messages_may_be_as_large_as_the_limit() -> None:
     """4 MiB, as they are or compressed."""
     message = bytes(LIMIT)
-    assert Frames().feed(frame(message)) == [message]
-    assert Frames(b"gzip").feed(compressed(message)) == [message]
+    assert read_only_message(frame(message), b"identity", LIMIT) == message
+    assert read_only_message(compressed(message), b"gzip", LIMIT) == message
 
 
 def test_an_unknown_encoding_harms_only_compressed_messages() -> None:
     """A message that is not compressed needs no encoding."""
-    assert Frames(b"snappy").feed(frame(b"x")) == [b"x"]
+    assert read_only_message(frame(b"x"), b"snappy", LIMIT) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(b"", Status.UNKNOWN, id="none"),
+        pytest.param(b"\0\0\0\0", Status.INTERNAL, id="cut-prefix"),
+        pytest.param(frame(b"x")[:-1], Status.INTERNAL, id="cut-message"),
+        pytest.param(frame(b"x") * 2, Status.UNIMPLEMENTED, id="two"),
+        pytest.param(bytes(16 << 20), Status.UNIMPLEMENTED, id="three-million"),
+        pytest.param(BOMB * 64, Status.UNIMPLEMENTED, id="64-bombs"),
+        pytest.param(frame(b"x") + b"\7", Status.UNIMPLEMENTED, id="garbage-behind"),
+    ],
+)
+def test_what_is_not_one_message_is_refused_unread(body: bytes, status: Status) -> None:
+    """At once, whatever it would become when decompressed."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(RpcError) as caught:
+            read_only_message(body, b"gzip", LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < len(body) + LIMIT // 4
+    finally:
+        tracemalloc.stop()
+    assert caught.value.status is status

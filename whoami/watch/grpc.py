@@ -3,7 +3,7 @@
 from google.protobuf.message import DecodeError
 
 from podkit.grpc.call import RpcError
-from podkit.grpc.frames import Frames, frame
+from podkit.grpc.frames import frame, read_only_message
 from whoami.proto.whoami_pb2 import WhoamiReply, WhoamiRequest
 from whoami.watch.outcome import Lost, LostError
 from whoami.watch.peer import LIMIT
@@ -17,7 +17,7 @@ def call_message() -> bytes:
 def read_reply(body: bytes, encoding: str) -> str:
     """The host name that a reply tells. Raises LostError."""
     try:
-        messages = Frames((encoding or "identity").encode("latin-1"), LIMIT).feed(body)
-        return WhoamiReply.FromString(messages[0]).hostname
-    except (RpcError, DecodeError, IndexError) as problem:
+        message = read_only_message(body, (encoding or "identity").encode("latin-1"), LIMIT)
+        return WhoamiReply.FromString(message).hostname
+    except (RpcError, DecodeError) as problem:
         raise LostError(Lost.OTHER, f"not a WhoamiReply: {problem}") from problem
