@@ -5,7 +5,7 @@ from typing import TextIO
 
 from podkit.grpc.routes import build_find_call
 from podkit.limits import Limits
-from podkit.log import AccessLog
+from podkit.log import AccessLog, Log
 from podkit.pod.pod import Pod
 from podkit.process.serve import Service, run
 from podkit.process.settings import read_environment
@@ -21,7 +21,7 @@ from whoami.who import read_names
 def serve(settings: Settings, environ: tuple[bytes, ...], stdout: TextIO, stderr: TextIO) -> int:
     """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
     certificates = load_certificates(settings.cert, settings.key, settings.cacert)
-    pod, state = Pod(), Health(settings.workers)
+    pod, state, log = Pod(), Health(settings.workers), Log(stderr)
     limits = Limits(max_body=settings.max_body, idle_timeout=settings.idle_timeout)
     names = None if settings.plain else read_names(settings.name, read_environment())
     build = partial(
@@ -29,6 +29,6 @@ def serve(settings: Settings, environ: tuple[bytes, ...], stdout: TextIO, stderr
         build_routes(pod, state, settings.name, environ, names).find,
         find_call=build_find_call(partial(build_methods, pod, settings.name, state), limits),
         limits=limits,
-        access_log=AccessLog(stderr) if settings.verbose else None,
+        access_log=AccessLog(log) if settings.verbose else None,
     )
-    return run(Service("whoami", settings, pod, build, certificates))
+    return run(Service("whoami", settings, pod, build, certificates, (log,)))

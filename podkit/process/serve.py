@@ -6,14 +6,13 @@ import errno
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from podkit.errors import ListenError
-from podkit.log import log_line
+from podkit.log import Log, log_line
 from podkit.message import render_address
 from podkit.opening import Opening
 from podkit.pod.pod import Pod
@@ -84,7 +83,7 @@ class Service:
     pod: Pod
     build_server: Callable[[], Server]
     certificates: "Certificates | None"
-    at_end: Callable[[], None] = lambda: None
+    logs: tuple[Log, ...]  # the first on standard error
 
 
 def run(service: Service) -> int:
@@ -94,12 +93,13 @@ def run(service: Service) -> int:
     """
     workers = service.settings.workers
     listeners = bind(service.settings.port, workers)
-    if workers == 1:
-        _run(service, listeners[0], None)
-        return 0
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until each process is ready for them
-    log_line(f"{_listening(service, listeners[0])} with {workers} workers")
-    return supervise(service.program, listeners, partial(_run, service))
+    with contextlib.redirect_stderr(service.logs[0]):  # whoever writes to it, none waits
+        if workers == 1:
+            _run(service, listeners[0], None)
+            return 0
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until each process is ready for them
+        log_line(f"{_listening(service, listeners[0])} with {workers} workers")
+        return supervise(service.program, listeners, partial(_run, service))
 
 
 def _listening(service: Service, listener: socket.socket) -> str:
@@ -120,7 +120,6 @@ async def _serve(service: Service, listener: socket.socket, lifeline: int | None
     def on_signal(number: signal.Signals) -> None:
         if stopping.is_set():
             tell(f"{service.program}: {number.name} again, leaving at once")
-            sys.stdout.flush()
             # the exit status that a shell gives to a process ended by this signal
             raise SystemExit(128 + number)
         tell(f"{service.program}: {number.name}, finishing requests for up to {grace_period:g} s")
@@ -164,4 +163,5 @@ def _run(service: Service, listener: socket.socket, lifeline: int | None) -> Non
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(_serve(service, listener, lifeline))
     finally:
-        service.at_end()
+        for log in service.logs:
+            log.finish()

@@ -1,6 +1,7 @@
 """Start, signals, the end, and what the kernel changes meanwhile."""
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import PATIENCE, Server, request, started, wait_for
+from tests.server import PATIENCE, Client, Server, request, started, wait_for
 
 SERVERS = ["whoami", "whereami"]
 
@@ -198,6 +199,26 @@ def test_runs_without_uvloop() -> None:
         server.stop()
     finally:
         server.process.kill()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("program", [["whoami", "--verbose"], ["whereami"]], ids=" ".join)
+def test_a_log_that_nobody_reads_holds_up_nobody(program: list[str], workers: str) -> None:
+    """Requests are answered and signals heeded, though the pipes to whoever started it are full."""
+    command = [sys.executable, "-m", *program, "--port", "0", "--workers", workers]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, bufsize=0, env={}) as process:
+        assert process.stderr is not None
+        found = re.search(rb":(\d+)[\n ]", process.stderr.readline())
+        assert found is not None
+        for _ in range(2):
+            with Client(socket.create_connection(("127.0.0.1", int(found[1])), PATIENCE)) as client:
+                for _ in range(60):
+                    client.send(request("/bench") * 50)
+                    for _ in range(50):
+                        assert client.read() is not None
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
 
 
 def in_namespace(*words: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from podkit.log import BatchedLog
+from podkit.log import Log
 from podkit.opening import Opening
 from podkit.pod.pod import Pod
 from podkit.routes import FindRoute
@@ -51,7 +51,7 @@ def find_in_whoami() -> FindRoute:
 
 def find_in_whereami() -> FindRoute:
     """whereami's routes, with its log."""
-    return build_whereami(Pod("node1"), BatchedLog(StringIO()).write)
+    return build_whereami(Pod("node1"), Log(StringIO()).line)
 
 
 BUDGETS = {
