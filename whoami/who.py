@@ -79,7 +79,7 @@ class Who:
     def _describe_state(self) -> str:
         if self._pod.leaving.is_set():
             return "leaving"
-        return "not ready" if self._state.status >= 400 else "serving"
+        return "not ready" if self._state.value >= 400 else "serving"
 
     def _respond(self, request: Request, close: bool) -> Response:
         headers = (_JSON, *NO_STORE, *[_CLOSE] * close)
