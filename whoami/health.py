@@ -9,6 +9,8 @@ from podkit.process.shared import SharedNumber
 class Health(SharedNumber):
     """The status that ``/health`` answers, in all processes alike."""
 
+    status = SharedNumber.value  # of HTTP
+
     def __init__(self, processes: int = 1) -> None:
         super().__init__(200, processes)
 
@@ -16,7 +18,7 @@ class Health(SharedNumber):
 def health(state: Health, request: Request) -> Response:
     """GET and others: an empty answer with the status. POST: set it to a JSON number from 200 to 599."""
     if request.head.method != b"POST":
-        return Response(state.value)
+        return Response(state.status)
     if request.body_error:
         return error(400, request.body_error)
     try:
@@ -25,6 +27,6 @@ def health(state: Health, request: Request) -> Response:
         return error(400, str(problem))
     if not 200 <= status <= 599:  # the original takes it, and answers nonsense or breaks
         return error(400, f"health status {status} is not from 200 to 599")
-    state.value = status
+    state.status = status
     log_line(f"Update health check status code [{status}]")  # the original's words
     return Response()

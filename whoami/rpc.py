@@ -19,7 +19,7 @@ def build_methods(pod: Pod, name: str, state: Health) -> Methods:
         return reply.SerializeToString()
 
     def is_serving() -> bool:
-        return state.value < 400  # which Kubernetes' httpGet probe takes for healthy
+        return state.status < 400  # which Kubernetes' httpGet probe takes for healthy
 
     methods = {
         b"/whoami.Whoami/Bench": replying(BenchRequest, lambda: one),

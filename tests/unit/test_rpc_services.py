@@ -95,7 +95,7 @@ def test_garbage_is_internal(methods: Methods, path: bytes) -> None:
 )
 def test_check_follows_health(methods: Methods, state: Health, service: str, status: int, answer: str) -> None:
     """What an HTTP probe takes for healthy is SERVING."""
-    state.value = status
+    state.status = status
     request = HealthCheckRequest(service=service).SerializeToString()
     reply = ask(methods, b"/grpc.health.v1.Health/Check", HealthCheckResponse, request)
     assert HealthCheckResponse.ServingStatus.Name(reply.status) == answer
@@ -113,10 +113,10 @@ async def test_watch_tells_every_change_once(methods: Methods, state: Health) ->
     """At once, and then when it changes, not when another status means the same."""
     watch = talk(methods, b"/grpc.health.v1.Health/Watch", b"")
     for status, answer in [(200, HealthCheckResponse.SERVING), (503, HealthCheckResponse.NOT_SERVING)]:
-        state.value = status
+        state.status = status
         reply = await asyncio.wait_for(anext(watch), 5)
         assert HealthCheckResponse.FromString(reply) == HealthCheckResponse(status=answer)
-    state.value = 500
+    state.status = 500
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(watch), 0.5)
 
