@@ -44,5 +44,6 @@ class Limits:
     turn_bytes: int = 64 << 10  # of answers that are at hand
     turn_input: int = 16 << 10  # of chunks, frames and messages read
     turn_records: int = 64  # of TLS
+    turn_handshakes: int = 8  # of all connections together
     flood_burst: int = 1000  # HTTP/2 frames at once that ask for nothing but work
     flood_refill: float = 200.0  # of them a second

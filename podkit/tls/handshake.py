@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -24,7 +25,11 @@ _PLAIN_ANSWER: Final = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP req
 
 
 class TlsProtocolFactory:
-    """Each connection gets a protocol of `build_protocol` once its handshake is done."""
+    """Each connection gets a protocol of `build_protocol` once its handshake is done.
+
+    The steps of handshakes are the dearest that clients ask for. So many go in a turn of the loop, and those
+    beyond wait for the next, in the order in which they came.
+    """
 
     def __init__(
         self, server: Server, certificates: Certificates, build_protocol: Callable[[], asyncio.Protocol]
@@ -33,9 +38,30 @@ class TlsProtocolFactory:
         self.certificates = certificates
         self.build_protocol = build_protocol
         self.chains = Chains()
+        self._most = self._left = server.limits.turn_handshakes
+        self._queue: deque[Handshake] = deque()
 
     def __call__(self) -> asyncio.Protocol:
         return Handshake(self)
+
+    def may_go_on(self, handshake: "Handshake") -> bool:
+        """Whether a handshake may take a step now; otherwise it is told when its turn has come."""
+        if not self._left:
+            self._queue.append(handshake)
+            return False
+        self._take_turn()
+        return True
+
+    def _take_turn(self) -> None:
+        if self._left == self._most:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._left -= 1
+
+    def _next_turn(self) -> None:
+        self._left = self._most
+        while self._queue and self._left:
+            self._take_turn()
+            self._queue.popleft().go_on()
 
 
 class Handshake(asyncio.Protocol):
@@ -46,41 +72,61 @@ class Handshake(asyncio.Protocol):
         self._server = factory.server
         self._room = Share(self._server.room)
         self._share = Share(self._server.budget)
-        self._waiting = b""  # of a record that has not come as a whole
+        self._waiting = b""  # came, and is not worked on yet
+        self._queued = False
         self._size = self._records = 0
-        self._refused = False
+        self._tls: SSL.Connection | None = None
+        self._over = False  # refused, or lost
         self._since = self._last_seen = time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)
         if not self._room.resize(self._server.limits.tls_cost):
-            self._refused = True
+            self._over = True
             self._transport.close()
             return
         self._server.connections.add(self)
-        self._tls = SSL.Connection(self._factory.certificates.context())
-        self._tls.set_accept_state()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
+        self._over = True
         self._server.connections.discard(self)
         self._share.resize(0)
         self._room.resize(0)
 
     def data_received(self, data: bytes) -> None:
         """Records of the handshake, and what the client sends on behind them."""
-        if self._refused:
+        if self._over:
             return
-        waiting, start, facts = self._waiting + data, 0, None
-        if not self._records and waiting.startswith(_PLAIN_HTTP):
+        self._waiting += data
+        if not self._records and self._waiting.startswith(_PLAIN_HTTP):
             self._refuse(_PLAIN_ANSWER)
-            return
+        elif not self._queued and record_end(self._waiting, 0) <= len(self._waiting):
+            if self._factory.may_go_on(self):
+                self._step()
+            elif self._share.resize(self._share.size + len(self._waiting)):
+                self._queued = True
+                self._transport.pause_reading()
+            else:
+                self._refuse()
+
+    def go_on(self) -> None:
+        """The turn of what was queued has come."""
+        self._queued = False
+        if not self._over and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._step()
+
+    def _step(self) -> None:
+        """Work on the records that have come."""
+        waiting, start, facts = self._waiting, 0, None
         try:
             while facts is None and (end := record_end(waiting, start)) <= len(waiting):
                 facts, start = self._shake_hands(waiting[start:end]), end
         except (SSL.Error, ValueError):
-            flush(self._tls, self._transport)  # OpenSSL has written the alert
+            if self._tls is not None:
+                flush(self._tls, self._transport)  # OpenSSL has written the alert
             self._refuse()
             return
         self._waiting = waiting[start:]
@@ -95,6 +141,9 @@ class Handshake(asyncio.Protocol):
         if self._size > self._server.limits.max_handshake or self._records > _RECORDS:
             raise ValueError("the handshake is too long")
         self._charge(_HELD + _PARSED * self._size)
+        if self._tls is None:
+            self._tls = SSL.Connection(self._factory.certificates.context())
+            self._tls.set_accept_state()
         self._tls.bio_write(record)
         if record[0] == CHANGE_CIPHER_SPEC:  # which is nothing without the record behind it
             return None
@@ -113,6 +162,7 @@ class Handshake(asyncio.Protocol):
             raise ValueError("there is no memory left for the client's certificates")
 
     def _open(self, facts: Tls) -> None:
+        assert self._tls is not None
         self._server.connections.discard(self)
         connection = TlsConnection(self._server, self._tls, facts, (self._room, self._share))
         self._transport.set_protocol(connection)
@@ -122,7 +172,7 @@ class Handshake(asyncio.Protocol):
 
     def _refuse(self, answer: bytes = b"") -> None:
         """Say why, and read on for a moment: unread bytes would make the kernel reset the connection."""
-        self._refused, self._since = True, time.monotonic()
+        self._over, self._since = True, time.monotonic()
         self._waiting = b""
         self._transport.write(answer)
         if self._transport.can_write_eof():
@@ -133,7 +183,7 @@ class Handshake(asyncio.Protocol):
     def check(self, now: float) -> None:
         """End a handshake, or a refusal, that takes too long."""
         limits = self._server.limits
-        if now - self._since > (limits.linger if self._refused else limits.head_timeout):
+        if now - self._since > (limits.linger if self._over else limits.head_timeout):
             self._transport.abort()
 
     def say_goodbye(self) -> None:
@@ -141,7 +191,7 @@ class Handshake(asyncio.Protocol):
 
     def close_if_quiet(self, now: float) -> None:
         """Give up on a client that has not gone on with its handshake for a moment."""
-        if now - self._last_seen > self._server.limits.quiet:
+        if not self._queued and now - self._last_seen > self._server.limits.quiet:
             self._transport.abort()
 
     def abort(self) -> None:

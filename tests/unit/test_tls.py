@@ -186,6 +186,7 @@ def build(tmp_path: Path) -> Build:
             authorities.write_bytes(client_ca.pem)
         cert, key, ca = str(folder / "tls.crt"), str(folder / "tls.key"), str(authorities)
         certificates = Certificates(cert, key, ca if client_ca else "", **options)
+        limits = limits or Limits(turn_handshakes=100)  # for tests that leave the loop no turn
         return TlsProtocolFactory(Server(ROUTES.find, limits=limits), certificates, Above)
 
     return build_factory
@@ -574,6 +575,43 @@ async def test_segments_of_one_byte(build: Build) -> None:
     peer.tls.write(b"hello")
     deliver()
     assert peer.above.pieces == [b"hello"]
+
+
+async def test_many_handshakes_leave_the_loop_to_others(build: Build) -> None:
+    """So many steps go in a turn, in the order in which they came; the others are not read from."""
+    factory = build(Limits(turn_handshakes=3))
+    peers = [Peer(factory, client_context()) for _ in range(10)]
+    for peer in peers:
+        peer.attempt(peer.tls.do_handshake)
+
+    def answered() -> list[bool]:
+        return [bool(peer.wire.sent) for peer in peers]
+
+    assert held(factory)[1] > 3 * 24_000 + 7 * 200
+    for count in (3, 6, 9, 10):
+        assert answered() == [True] * count + [False] * (10 - count)
+        assert [peer.wire.reading for peer in peers] == answered()
+        await asyncio.sleep(0)
+    for peer in peers:
+        peer.shake_hands()
+        await asyncio.sleep(0)
+        assert peer.above.tls.version == "TLSv1.3"
+        peer.leave()
+    assert held(factory) == (0, 0)
+
+
+async def test_a_handshake_that_waits_for_its_turn_may_end(build: Build) -> None:
+    """The others go on, and the server's end does not take it for a silent one."""
+    factory = build(Limits(turn_handshakes=1))
+    first, gone, ended, last = (Peer(factory, client_context()) for _ in range(4))
+    for peer in (first, gone, ended, last):
+        peer.attempt(peer.tls.do_handshake)
+    last.wire.protocol.close_if_quiet(time.monotonic() + 5)
+    gone.leave()
+    ended.wire.abort()
+    await turns(5)
+    assert [bool(peer.wire.sent) for peer in (first, gone, ended, last)] == [True, False, False, True]
+    assert not last.wire.aborted
 
 
 @pytest.mark.parametrize("record", [b"\x17\x03\x03\xff\xff", b"\x99\x03\x03\0\5", b"\x17\x09\x03\0\5"])
