@@ -19,8 +19,8 @@ RUN python3 -X no_debug_ranges image_root.py server /server && python3 image_roo
 # The labs' client. It stays on glibc, whose resolver is what the labs on DNS show.
 FROM debian:trixie-slim AS utils
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends bash bind9-dnsutils bind9-host ca-certificates curl iproute2 \
-      iputils-ping jq netcat-openbsd openssl traceroute vim-tiny wget \
+ && apt-get install --yes --no-install-recommends bash bind9-dnsutils bind9-host ca-certificates curl inetutils-telnet \
+      iproute2 iputils-ping jq less netcat-openbsd openssl procps tcpdump traceroute vim-tiny wget \
  && apt-get clean \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 65532 utils \

@@ -53,6 +53,11 @@ def test_whereamis_curl_trusts_the_usual_authorities(whereami_container: Contain
         ("dig -v 2>&1", r"DiG 9\."),
         ("nslookup -version", r"nslookup 9\."),
         ("vi --version", "VIM"),
+        ("ps -o comm= -p 1", "bash"),
+        ("watch --version", "watch from procps"),
+        ("less --version", "less [0-9]+"),
+        ("telnet --version", "telnet"),
+        ("tcpdump --version 2>&1", "tcpdump version"),
     ],
     ids=lambda value: value.split()[0] if " " in value else "",
 )
@@ -61,6 +66,15 @@ def test_utils_has_the_labs_clients(utils: str, whoami_container: Container, com
     whoami = network(whoami_container.name)["IPAddress"]
     done = docker("exec", utils, "bash", "-o", "pipefail", "-c", command.replace("{whoami}", whoami))
     assert re.search(shown.replace("{whoami}", re.escape(whoami)), done), done
+
+
+def test_tcpdump_captures_where_a_capability_allows_it(utils: str, prefix: str) -> None:
+    """As root with an engine's usual capabilities, as lab 7 starts it; else it says in a line what it lacks."""
+    refused = subprocess.run(["docker", "exec", utils, "tcpdump", "-c", "1"], capture_output=True, text=True)
+    assert "You don't have permission to perform this capture" in refused.stderr
+    capture = "ping -q -i 0.2 localhost >/dev/null & timeout 10 tcpdump -Z root -c 1 -ni any icmp"
+    seen = docker("run", "--rm", "--user=0", f"{prefix}utils", "bash", "-c", capture)
+    assert "ICMP echo request" in seen
 
 
 def test_utils_stays_on_glibc(utils: str) -> None:

@@ -1,8 +1,12 @@
 """The guide, held to the files it names, to a real kubectl, to Docker and to the running servers."""
 
+import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from tests.labs.cluster import NO_CONTAINERS
 from tests.labs.guide import DOCS, PAGES, Example, anchors, everything_typed, examples
 from tests.labs.manifests import K8S, ROOT, kubectl
 from tests.labs.trainee import trainee
+from tests.needs import require
 from tests.server import Server, started
 
 TYPED = everything_typed()
@@ -36,6 +41,17 @@ COLUMNS = {
 }
 # What a page stands on that is not typed on it
 BEFORE = {"trainer.md": "kubectl apply -k k8s && kubectl rollout status -n ns1 deployment/kubia"}
+# The addresses of the clients of `whoami dns`, and the names that its examples ask for
+CLIENTS = {"ns1": "10.244.1.5/24", "ns2": "10.244.1.6/24"}
+HEADLESS = "kubia-headless.ns1.svc.cluster.local."
+RECORDS = {
+    f"{HEADLESS} A": ["10.244.1.7", "10.244.2.8", "10.244.1.11"],
+    f"_http._tcp.{HEADLESS} SRV": [
+        f"0 33 8080 {address}.{HEADLESS}" for address in ("10-244-1-7", "10-244-2-8", "10-244-1-11")
+    ],
+    "kubia.ns2.svc.cluster.local. A": ["10.96.87.210"],
+    "_http._tcp.kubia.ns2.svc.cluster.local. SRV": ["0 100 8080 kubia.ns2.svc.cluster.local."],
+}
 # What takes a cluster with containers; and that a table is as it is printed has a test of its own
 UNTRIED = re.compile(r"kubectl (run|debug|drain|uncordon|top) |kubectl .* --watch\b")
 TOOLS = {"curl", "host", "dig", "getent", "ip", "ping", "head", "sort", "uniq", "grep", "seq", "bash", "cat"}
@@ -238,6 +254,44 @@ def test_what_runs_in_a_kubia_pod_is_there(example: Example) -> None:
     """The image of whereami holds no other programs than curl, ping and the servers' own."""
     words = shlex.split(example.command)
     assert words[words.index("--") + 1] in {"curl", "ping", "whoami"}
+
+
+@pytest.mark.parametrize("example", named(r"-- whoami dns "), ids=str)
+def test_whoami_dns_prints_what_is_shown(example: Example, tmp_path: Path) -> None:
+    """Beside a name server that knows the pages' names, in a namespace with the client's address."""
+    require("namespaces", "ip")
+    found = re.search(r"-n (ns\d) .*whoami dns (\S+)$", example.command)
+    assert found
+    search = f"search {found[1]}.svc.cluster.local svc.cluster.local cluster.local\n"
+    plan = {"addresses": [CLIENTS[found[1]]], "records": RECORDS, "shuffle": True, "log": str(tmp_path / "log")}
+    plan["resolv_conf"] = f"{search}nameserver 127.0.0.1\noptions ndots:5\n"
+    (tmp_path / "plan").write_text(json.dumps(plan))
+    command = ["unshare", *["--map-root-user"] * (os.geteuid() != 0), "--net", "--mount", sys.executable, "-m"]
+    command += ["tests.dns_server", str(tmp_path / "plan"), sys.executable, "-m", "whoami", "dns", found[2]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    shown, printed = (re.sub(r"(?m)^([\d.]+ +)\d+ ", r"\1N ", text) for text in (example.output, done.stdout))
+    assert re.sub(" +", " ", printed) == re.sub(" +", " ", shown)
+
+
+@pytest.mark.parametrize("example", named(r"whoami watch "), ids=str)
+def test_whoami_watch_knows_the_flags(example: Example) -> None:
+    """Each is in its help."""
+    words = shlex.split(example.command.partition("whoami watch ")[2])
+    command = [sys.executable, "-m", "whoami", "watch", "--help"]
+    usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert {word for word in words if word[0] == "-"} <= set(re.findall(r"--?[a-z-]+", usage))
+
+
+@pytest.mark.parametrize("example", named(r"^make manifests"), ids=str)
+def test_make_manifests_prints_what_is_shown(example: Example, tmp_path: Path) -> None:
+    """In a copy of the project, so that nothing of this one is touched."""
+    for name in ("k8s", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    done = subprocess.run(example.command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == example.output, done.stderr
 
 
 @pytest.mark.parametrize("example", named(r"^docker"), ids=str)

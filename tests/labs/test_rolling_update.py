@@ -1,5 +1,8 @@
 """A rolling update under load: the new pods take over, and no request is lost."""
 
+import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
@@ -8,7 +11,7 @@ import pytest
 
 from tests.labs.kubelet import Pod, Spec, until
 from tests.labs.manifests import everything
-from tests.labs.rollout import Load, Service, roll_out
+from tests.labs.rollout import LAG, Load, Service, roll_out
 
 ALL = everything()
 WHOAMI = ALL["Deployment whoami-deployment"]
@@ -68,3 +71,36 @@ async def test_without_pre_stop_requests_are_lost(images: dict[str, str]) -> Non
         await roll_out(service, new_version(spec), images)
     print(f"\nwithout preStop: answered {load.answered.total()}, lost {load.lost.total()}")
     assert load.lost.total() > 0
+
+
+@asynccontextmanager
+async def watched(port: int) -> AsyncIterator[list[str]]:
+    """The load of lab 5: what `whoami watch --rate 50` says, and at the end its exit status."""
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "whoami", "watch", "--rate", "50", url]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said: list[str] = []
+    assert process.stdout
+    said.append((await process.stdout.readline()).decode())
+    try:
+        yield said
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, _ = await process.communicate()
+        said += [*rest.decode().splitlines(), str(process.returncode)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pre_stop", [True, False], ids=["as in the file", "without preStop"])
+async def test_watch_counts_what_an_update_loses(pre_stop: bool, images: dict[str, str]) -> None:
+    """What lab 5 shows: nothing; and without preStop a number of requests, and an exit status that says so."""
+    spec = deepcopy(WHOAMI["spec"]["template"]["spec"])
+    if not pre_stop:
+        del spec["containers"][0]["lifecycle"]
+    async with deployed(2, spec, images) as service, watched(service.port) as said:
+        await roll_out(service, new_version(spec), images)
+        await asyncio.sleep(2 * LAG)  # as long as the nodes may still be wrong
+    print("\n".join(said[-6:]))
+    assert said[-1] == ("0" if pre_stop else "1")
+    summary = next(line for line in said if "4 pods, " in line)
+    assert (", 0 lost (" in summary) == pre_stop
