@@ -1,4 +1,7 @@
-"""A real Traefik reads the labs' Ingress and Gateway objects from the stand-in, and leads to real processes."""
+"""A real Traefik reads the labs' Ingress and Gateway objects from the stand-in, and leads to real processes.
+
+Traefik 3.7.15 is built with the Gateway API 1.6.3.
+"""
 
 import base64
 import json
@@ -21,6 +24,8 @@ from tests.labs.trainee import Trainee, trainee
 from tests.needs import find, require, works
 from tests.proxies import free_port, pod
 from tests.server import wait_for
+
+pytestmark = [pytest.mark.xdist_group("traefik"), pytest.mark.slow]
 
 PROVIDERS = ("kubernetesingress", "kubernetescrd", "kubernetesgateway")
 APPLY = [
@@ -195,7 +200,9 @@ def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> Non
     try:
         wait_for(lambda: "Set-Cookie: lab=" in labs.curl("-i", "http://WEB/"), within=30)
         assert list(labs.hits(10, *jar, "http://WEB/").values()) == [10]
-        assert sorted(labs.hits(10, "http://WEB/").values()) == [5, 5]
+        spread = labs.hits(10, "http://WEB/")
+        assert len(spread) == 2
+        assert max(spread.values()) <= 7
         assert "One pod answers all: sticky" in watch("--cookies", "-n", "10", f"http://127.0.0.1:{labs.web}/")
     finally:
         labs.run(f"{annotate}-")
@@ -264,6 +271,11 @@ def test_routes_of_a_gateway(labs: Labs) -> None:
         assert 5 <= shares["Name: whoareyou"] <= 15
         assert labs.curl("http://WEB/").startswith("Name: whoami\n")
         assert labs.curl("http://WEB/whoareyou").startswith("Name: whoareyou\n")
+        for name in ("whoami", "whoareyou", "canary"):
+            route = labs.find("gateway.networking.k8s.io/v1", "httproutes", "default", name)
+            (parent,) = route["status"]["parents"]
+            told = {one["type"]: one["status"] for one in parent["conditions"]}
+            assert told == {"Accepted": "True", "ResolvedRefs": "True"}
     finally:
         labs.run("kubectl apply -f k8s/whoami/ingress.yaml -f k8s/whoareyou/ingress.yaml")
 
