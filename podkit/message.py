@@ -8,6 +8,7 @@ Headers = Mapping[bytes, list[bytes]]
 Fields = tuple[tuple[bytes, bytes], ...]
 NO_HEADERS: Headers = MappingProxyType({})
 _KNOWN_TO_HEAD = 2048  # bytes of an answer that the original holds back until it is complete
+CLOSE = (b"Connection", b"close")  # an answer with it is the last on its connection
 PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 
 

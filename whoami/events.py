@@ -18,7 +18,6 @@ _HEADERS = (
     (b"Content-Type", b"text/event-stream"),
     *NO_STORE,
     (b"X-Accel-Buffering", b"no"),  # nginx would hold it back
-    (b"Connection", b"close"),
 )
 
 
@@ -32,7 +31,9 @@ async def _tell(who: Who, pod: Pod) -> AsyncIterator[bytes]:
     while not pod.leaving.is_set():
         yield _render(b"state", who)
         with suppress(TimeoutError):
-            await asyncio.wait_for(pod.leaving.wait(), _INTERVAL)
+            # not wait_for, which Python 3.11 lets swallow a cancellation where both happen at once
+            async with asyncio.timeout(_INTERVAL):
+                await pod.leaving.wait()
     yield _render(b"leaving", who)
 
 

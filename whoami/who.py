@@ -15,14 +15,13 @@ from typing import Any
 from podkit import __version__
 from podkit.go.duration import parse_duration
 from podkit.go.url import is_on, parse_query
-from podkit.message import Answer, Delayed, Request, Response, Tls
+from podkit.message import CLOSE, Answer, Delayed, Request, Response, Tls
 from podkit.pod.pod import Pod
 from whoami.api import render_json
 from whoami.health import Health
 
 NO_STORE = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
 _JSON = (b"Content-Type", b"application/json")
-_CLOSE = (b"Connection", b"close")
 # the keys for which echo-basic reads these variables, and the node, by both of its usual names
 _VARIABLES = {"namespace": "NAMESPACE", "ingress": "INGRESS_NAME", "service": "SERVICE_NAME", "pod": "POD_NAME"}
 _NODE = ("NODE_NAME", "nodename")
@@ -82,7 +81,7 @@ class Who:
         return "not ready" if self._state.value >= 400 else "serving"
 
     def _respond(self, request: Request, close: bool) -> Response:
-        headers = (_JSON, *NO_STORE, *[_CLOSE] * close)
+        headers = (_JSON, *NO_STORE, *[CLOSE] * close)
         return Response(headers=headers, body=render_json(self._describe_request(request) | self.describe()))
 
     def _describe_request(self, request: Request) -> dict[str, Any]:

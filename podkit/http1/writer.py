@@ -3,11 +3,10 @@
 from functools import lru_cache
 from http import HTTPStatus
 
-from podkit.message import Block, Head, Response, content_length
+from podkit.message import CLOSE, Block, Head, Response, content_length
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WITHOUT_BODY = frozenset((b"HEAD", b"CONNECT"))  # in some answers
-_CLOSE = (b"Connection", b"close")
 _KEEP_ALIVE = (b"Connection", b"keep-alive")
 _GO_TEXTS = {
     413: "Request Entity Too Large",
@@ -27,7 +26,7 @@ def _status_line(status: int, at_least_11: bool) -> bytes:
 
 def closes(head: Head, response: Response) -> bool:
     """Whether the client, the endpoint or the framing ends the connection with this answer."""
-    if head.close or _CLOSE in response.headers or head.method == b"CONNECT":
+    if head.close or CLOSE in response.headers or head.method == b"CONNECT":
         return True
     return head.version < (1, 1) and _has_unknown_length(response)
 
@@ -59,7 +58,7 @@ def render_head(head: Head, response: Response, close: bool, date_line: bytes) -
     if close:
         headers = tuple(header for header in headers if header[0] != b"Connection")
         if at_least_11:
-            headers += (_CLOSE,)
+            headers += (CLOSE,)
     elif not at_least_11 and not any(header[0] == b"Connection" for header in headers):
         headers += (_KEEP_ALIVE,)
     # headers may hold what a client sent (Location), so only the status line is worth remembering

@@ -12,7 +12,7 @@ from podkit.http2.frames import DATA, END_STREAM, Code
 from podkit.http2.send_queue import SendQueue
 from podkit.http2.stream import REFUSED, Inbox, Stream
 from podkit.http2.streams import Streams
-from podkit.message import Answer, Block, Client, Delayed, Dialogue, Fields, Request, Response, error
+from podkit.message import CLOSE, Answer, Block, Client, Delayed, Dialogue, Fields, Request, Response, error
 from podkit.server import Server
 
 
@@ -28,6 +28,7 @@ class Answers:
         self._queue = queue
         self._wake = wake
         self._heads = HeadWriter(server.clock)
+        self.closes = False  # an answer asks for the end of the connection
         self._put_off: dict[Stream, Callable[[], None]] = {}  # answers that are not made before they are taken
 
     # when
@@ -98,6 +99,7 @@ class Answers:
         """Have a response sent."""
         queue, head = self._queue, stream.head
         stream.is_answered, stream.touched = True, time.monotonic()
+        self.closes = self.closes or CLOSE in response.headers
         if head.method != b"HEAD" and response.status not in (204, 304):
             try:
                 stream.send(response)

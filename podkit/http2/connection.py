@@ -151,7 +151,7 @@ class Http2Connection(asyncio.Protocol):
         queue.sent = 0
         if self._answers.settle():
             has_more = queue.pump() or has_more
-        if self._control.client_knows:
+        if self._control.client_knows or self._answers.closes:
             self._decide_last()
         queue.flush(transport)
         self._last_seen = time.monotonic()

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
+from hyperframe.frame import DataFrame, GoAwayFrame
 
 from podkit import __version__
 from tests.certificates import client_context, connect, issue
+from tests.http2 import RawHttp2, get
 from tests.server import Client, Server, request, started, wait_for
 from whoami.app import build_app
 
@@ -90,6 +92,19 @@ def test_the_connection_is_closed_on_demand(whoami: Server) -> None:
         assert client.closes()
 
 
+def test_http2_has_one_connection_whose_streams_count(whoami: Server) -> None:
+    """?close=true ends it by a GOAWAY behind the answer, which names the last stream."""
+    with RawHttp2(whoami) as client:
+        client.send(client.headers(1, *get("/.who")), client.headers(3, *get("/.who?close=true")))
+        frames = list(client.frames())
+        told = [json.loads(frame.data) for frame in frames if isinstance(frame, DataFrame) and frame.data]
+        assert [document["proto"] for document in told] == ["HTTP/2.0"] * 2
+        assert [document["connection"]["request"] for document in told] == [1, 2]
+        assert told[0]["connection"]["id"] == told[1]["connection"]["id"]
+        (goaway,) = [frame for frame in frames if isinstance(frame, GoAwayFrame)]
+        assert (goaway.last_stream_id, goaway.error_code) == (3, 0)
+
+
 def test_it_waits_as_the_original_does(whoami: Server) -> None:
     """By ?wait=, in Go's durations."""
     start = time.monotonic()
@@ -105,14 +120,18 @@ def test_plain_has_none_of_them() -> None:
 
 
 def test_over_tls(tmp_path: Path) -> None:
-    """What the handshake agreed on has keys of its own, which a plain connection has not."""
+    """What the handshake agreed on, and the client's certificate."""
+    client = issue("client")
     with (
         started("whoami", *issue("whoami.example").write(tmp_path)) as server,
-        connect(server, client_context(issue("client"))) as connection,
+        connect(server, client_context(client)) as connection,
     ):
         told = who(connection)
-    expected = ["version", "peerCertificates", "serverName", "negotiatedProtocol", "cipherSuite"]
-    assert list(told["tls"]) == expected
+    tls = told["tls"]
+    expected = {"version": "TLSv1.3", "peerCertificates": [client.pem.decode()], "serverName": ""}
+    assert expected.items() <= tls.items()
+    assert tls["cipherSuite"].startswith("TLS_")
+    assert list(tls) == [*expected, "negotiatedProtocol", "cipherSuite"]
 
 
 def read_event(client: Client) -> tuple[str, dict[str, Any]]:
