@@ -59,6 +59,7 @@ def served(*servers: Server) -> list[int]:
 async def stop_and_compare(page: Page, servers: dict[str, Server]) -> dict[str, int]:
     """Pause, and see that the page counted for each pod what that pod has served; those numbers."""
     await page.press(" ")
+    await page.until("!running && !asking")
     deadline = time.monotonic() + PATIENCE
     while True:
         shown, counted = await rows(page), dict(zip(servers, served(*servers.values()), strict=True))
