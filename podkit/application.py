@@ -75,6 +75,8 @@ class Handler:
             route = server.find_route(routed)
             if route.reads_body:
                 request = request._replace(body=await self._read_body(incoming, head, route, share))
+            if route.keeps_raw:
+                request = request._replace(body=b"", raw=_render_kept(incoming) + request.body)
             answer: Answer = call(request, route)
             if isinstance(answer, Delayed):
                 await asyncio.sleep(answer.seconds)
@@ -122,6 +124,14 @@ def _read_head(incoming: web.Request) -> Head:
     line = f"{incoming.method} {incoming.raw_path} HTTP/{incoming.version.major}.{incoming.version.minor}"
     fields = [name + b": " + value for name, value in incoming.raw_headers]
     return parse_head(b"\r\n".join([line.encode("utf-8", "surrogateescape"), *fields]))
+
+
+def _render_kept(incoming: web.Request) -> bytes:
+    """What aiohttp has kept of a request's head; spaces around values and chunks are gone."""
+    line = f"{incoming.method} {incoming.raw_path} HTTP/{incoming.version.major}.{incoming.version.minor}"
+    fields = [b"%s: %s" % pair for pair in incoming.raw_headers]
+    start = [b"# aiohttp: the lines as it read them, then the body without its framing"]
+    return b"\r\n".join([*start, line.encode("utf-8", "surrogateescape"), *fields, b"", b""])
 
 
 def _without_prefix(incoming: web.Request, path: bytes) -> bytes:

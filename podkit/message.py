@@ -81,7 +81,7 @@ class Request(NamedTuple):
     body: bytes | bytearray = b""
     body_error: str = ""  # why the body ended early, in the original's words
     trailers: Headers = NO_HEADERS
-    raw: bytes | bytearray = b""  # as it came over the wire, where the route keeps it
+    raw: bytes | bytearray = b""  # as it came over the wire, where the route keeps that in place of the body
 
     @property
     def remote_addr(self) -> str:
@@ -110,7 +110,7 @@ class Delayed(NamedTuple):
     """An answer that is made after some time, unless the client leaves before."""
 
     seconds: float
-    respond: Callable[[], Response]
+    respond: Callable[[], "Response | Abort"]
 
 
 class Abort(NamedTuple):

@@ -17,7 +17,7 @@ class Route(NamedTuple):
     endpoint: Endpoint
     reads_body: bool = False
     max_body: int | None = None  # bytes; the server's limit where it is not set
-    keeps_raw: bool = False  # the bytes as they came over the wire
+    keeps_raw: bool = False  # and wants the bytes as they came over the wire in place of the body
     refusal: Callable[[Response], Response] | None = None  # what an HTTP error becomes here
 
 

@@ -18,6 +18,7 @@ from whoami.events import events
 from whoami.health import Health, health
 from whoami.live.page import Live
 from whoami.openapi import openapi
+from whoami.raw import raw
 from whoami.root import root
 from whoami.who import Names, Who, read_names
 
@@ -54,7 +55,12 @@ def build_routes(
     below: dict[bytes, Route] = {}
     if names is not None:
         who = Who(names, pod, state)
-        below = {b".events": Route(partial(events, who, pod)), b".live": Route(Live()), b".who": Route(who)}
+        below = {
+            b".events": Route(partial(events, who, pod)),
+            b".live": Route(Live()),
+            b".raw": Route(raw, reads_body=True, keeps_raw=True),
+            b".who": Route(who),
+        }
     return Routes(
         {
             b"/": Route(partial(root, pod, name, environ), reads_body=True),

@@ -28,7 +28,7 @@ class Settings(CommonSettings):
     name: str = flag("", str, "S", "a name to show first", "WHOAMI_NAME")
     verbose: bool = switch("log each request with its status and duration")
     no_env: bool = switch("never show the environment, whatever a client asks", "WHOAMI_NO_ENV")
-    plain: bool = switch("without /.live, /.who and /.events", "WHOAMI_PLAIN")
+    plain: bool = switch("without the paths that begin with a dot", "WHOAMI_PLAIN")
     max_body: int = flag(
         "16777216", parse_size, "BYTES", "largest body to echo; a larger one gets 413", "WHOAMI_MAX_BODY"
     )

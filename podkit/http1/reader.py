@@ -65,6 +65,7 @@ class RequestReader:
             return self._read_body(self._head, data)
         if self._skippable:
             self._skip_line_ends(data)
+        start = self.position
         head = self._read_head(data)
         if head is None:
             return None
@@ -73,7 +74,7 @@ class RequestReader:
         client.requests += 1
         self.route = route = self._server.find_route(head)
         if head.length or b"Expect" in head.headers or route.keeps_raw:
-            return self._begin_body(head, data, position)
+            return self._begin_body(head, data, start)
         return Request(head, client, client.requests)
 
     def _skip_line_ends(self, data: bytes | bytearray) -> None:
@@ -135,7 +136,7 @@ class RequestReader:
             self.interim = CONTINUE
         if not head.length:
             return self._request(head)
-        self._head, self._body = head, body_of(head.length, limits, reads)
+        self._head, self._body = head, body_of(head.length, limits, reads and not self.route.keeps_raw)
         return self._read_body(head, data)
 
     def _read_body(self, head: Head, data: bytes | bytearray) -> Request | None:
@@ -144,8 +145,9 @@ class RequestReader:
         self.position = body.feed(data, start, limits.turn_input)
         if self.route.keeps_raw:
             self._raw += memoryview(data)[start : self.position]
-        if reads and body.size > max_body(limits, self.route):
-            raise too_large(max_body(limits, self.route))
+        limit = max_body(limits, self.route)
+        if reads and (body.size > limit or len(self._raw) > limit + limits.max_head):  # chunks have lines
+            raise too_large(limit)
         self.last = bool(body.error) or (not reads and body.size >= limits.max_skipped_body)
         return self._finish_body(head) if body.complete or self.last else None
 

@@ -37,6 +37,8 @@ class Answers:
         """Answer a request of which all has come that its endpoint wants."""
         body = stream.body if stream.body is not None else b""
         request = Request(stream.head, self._client, stream.number, body, "", stream.trailers)
+        if stream.route.keeps_raw:
+            request = request._replace(body=b"", raw=body)
         self._answer(stream, request)
 
     def begin(self, request: Request) -> None:

@@ -29,6 +29,7 @@ class Opening(NamedTuple):
     declared: int  # the content-length; -1 where there is none
     waits: bool  # for 100, before it sends the body
     size: int  # bytes that it takes to keep it
+    fields: Pairs  # as they were decoded
 
 
 class Malformed(StreamFault):
@@ -82,12 +83,17 @@ def parse_fields(fields: Pairs, ended: bool) -> Opening:
         names if length else (),
         b"",
     )
-    return Opening(head, declared, waits, kept_size(fields))
+    return Opening(head, declared, waits, kept_size(fields), fields)
 
 
 def kept_size(fields: Pairs) -> int:
     """The bytes that it takes to keep fields, by and large."""
     return sum([len(name) + len(value) + _FIELD_COST for name, value in fields])
+
+
+def render_fields(fields: Pairs) -> bytes:
+    """Fields as a text for people, in their order, a line each."""
+    return b"".join([b"%s: %s\r\n" % pair for pair in fields])
 
 
 def _content_length(headers: dict[bytes, list[bytes]]) -> int:

@@ -10,7 +10,16 @@ from podkit.http2.answers import Answers
 from podkit.http2.compression import Decoder, encode
 from podkit.http2.control import Control
 from podkit.http2.frames import Code, ConnectionFault, Frame, StreamFault
-from podkit.http2.head import Malformed, Opening, kept_size, parse_fields, parse_trailers, refuse, without_body
+from podkit.http2.head import (
+    Malformed,
+    Opening,
+    kept_size,
+    parse_fields,
+    parse_trailers,
+    refuse,
+    render_fields,
+    without_body,
+)
 from podkit.http2.stream import Stream
 from podkit.http2.streams import Streams
 from podkit.message import Client, error
@@ -20,6 +29,10 @@ from podkit.server import Server
 _FRAME_WORK: Final = 256  # bytes that are as much work as a frame
 _SMALL_DATA: Final = 64  # bytes; a frame of less asks for work and brings little
 _REMEMBERED: Final = 8192  # bytes that a connection keeps of a head, in case it comes again
+_RAW_START: Final = (
+    b"# HTTP/2: the fields as they were decoded, in their order, then the body without its frames\r\n"
+)
+_RAW_TRAILERS: Final = b"\r\n# trailers\r\n"
 _CONTINUE: Final = encode(((b":status", b"100"),))
 
 
@@ -141,6 +154,8 @@ class Requests:
             trailers = parse_trailers(fields, stream.head.trailer_names)
             if stream.body is not None:
                 stream.trailers, stream.size = trailers, stream.size + kept_size(fields)
+            if stream.body is not None and stream.route.keeps_raw:
+                stream.body += _RAW_TRAILERS + render_fields(fields)
             self._complete(stream)
 
     # requests
@@ -154,12 +169,14 @@ class Requests:
         if refusal is not None:
             return answers.refuse(stream, refusal)
         stream.route = self._find_route(opening)
+        if stream.route.keeps_raw:
+            stream.body = bytearray(_RAW_START + render_fields(opening.fields) + b"\r\n")
         if ended or not stream.route.reads_body:
             return answers.ask(stream)
         limit = max_body(self._limits, stream.route)
         if head.length > limit:
             return answers.refuse(stream, error(413, too_large(limit).reason))
-        stream.body = bytearray()
+        stream.body = stream.body or bytearray()
         self._streams.touched.append(stream)
         if opening.waits:
             answers.write_interim(stream, _CONTINUE)
@@ -201,7 +218,7 @@ class Requests:
         body += data
         self._streams.touched.append(stream)
         limit = max_body(self._limits, stream.route)
-        if len(body) > limit:
+        if stream.received > limit:
             self._answers.refuse(stream, error(413, too_large(limit).reason))
 
     def _on_late_data(self, stream_id: int, ended: bool) -> None:

@@ -62,6 +62,9 @@ REQUESTS: list[tuple[str, str, str, list[str], bytes]] = [
     ("/.who", "get", "/prefix/.who?close=true&wait=1ms", ["X-Header: 1"], b""),
     ("/.events", "get", "/.events", [], b""),
     ("/.live", "get", "/.live", [], b""),
+    ("/.raw", "get", "/prefix/.raw", [], b""),
+    ("/.raw", "post", "/.raw", [], b"text"),
+    ("/.raw", "post", "/.raw", [], b"x" * (16 * 1024 * 1024 + 1)),
     ("/.live", "get", "/.live", ["Accept-Encoding: gzip"], b""),
 ]
 
