@@ -39,8 +39,10 @@ COLUMNS = {
     "pdb": ["NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE"],
     "gateway": ["NAME CLASS ADDRESS PROGRAMMED AGE"],
 }
-# What a page stands on that is not typed on it
-BEFORE = {"trainer.md": "kubectl apply -k k8s && kubectl rollout status -n ns1 deployment/kubia"}
+# What the room has typed before the trainer looks for what went wrong
+BEFORE = {
+    "kubectl get pods -A -o wide": "kubectl apply -k k8s && kubectl rollout status -n ns1 deployment/kubia"
+}
 # The addresses of the clients of `whoami dns`, and the names that its examples ask for
 CLIENTS = {"ns1": "10.244.1.5/24", "ns2": "10.244.1.6/24"}
 HEADLESS = "kubia-headless.ns1.svc.cluster.local."
@@ -137,9 +139,9 @@ def test_kubectl_does_what_a_page_shows(page: Path, tmp_path: Path) -> None:
     Nothing is asked before it is there: containers start and new services answer while `rollout status` waits.
     """
     with trainee(tmp_path) as typist:
-        if page.name in BEFORE:
-            assert typist.run(BEFORE[page.name]).returncode == 0
         for example in examples(page):
+            if example.command in BEFORE:
+                assert typist.run(BEFORE[example.command]).returncode == 0
             if UNTRIED.match(example.command) or not (done := typist.type(example)):
                 continue
             if example.inside or re.search(r"kubectl (exec|port-forward|logs)", example.command):
@@ -330,7 +332,8 @@ def test_a_key_is_made_where_git_does_not_see_it() -> None:
     (made,) = named(r"^mkcert ")
     files = re.findall(r"-file (\S+)", made.command)
     assert len(files) == 2
-    subprocess.run(["git", "check-ignore", *files], cwd=ROOT, check=True)
+    ignored = subprocess.run(["git", "check-ignore", *files], cwd=ROOT, capture_output=True, text=True)
+    assert ignored.stdout.split() == files
 
 
 def test_the_deployment_is_read_line_by_line_as_it_stands() -> None:
