@@ -154,7 +154,7 @@ class TestInABrowser:
                     says("An HTTP proxy is in between: it spreads the requests of one connection over 2 pods.")
                 )
                 await page.press("k")
-                await page.until(says("One pod answers all: ") + "||" + says("One connection, one pod: "))
+                await page.until(says("One pod answers all: sticky (a cookie?), or only one is ready. "))
                 await page.until("document.querySelectorAll('#strip li').length === 120")
                 before = await rows(page)
                 await page.until(f"answers > {sum(before.values()) + 20}")
