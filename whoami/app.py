@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from podkit.grpc.call import check_request
@@ -15,6 +16,7 @@ from whoami.bench import bench
 from whoami.data import data
 from whoami.echo import echo
 from whoami.events import events
+from whoami.faults import Faults
 from whoami.health import Health, health
 from whoami.live.page import Live
 from whoami.openapi import openapi
@@ -56,6 +58,7 @@ def build_routes(
     if names is not None:
         who = Who(names, pod, state)
         below = {
+            b".answer": Route(Faults(pod, SystemRandom())),  # which draws for each worker anew
             b".events": Route(partial(events, who, pod)),
             b".live": Route(Live()),
             b".raw": Route(raw, reads_body=True, keeps_raw=True),
