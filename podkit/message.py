@@ -57,6 +57,27 @@ class Tls(NamedTuple):
     certificates: tuple[bytes, ...]  # the same in DER
 
 
+class ProxiedTls(NamedTuple):
+    """What a PROXY header says of the TLS connection that its sender has ended."""
+
+    version: str  # TLSv1.3
+    cipher: str
+    common_name: str  # of the client's certificate
+    is_verified: bool  # the sender has verified that
+
+
+class Announced(NamedTuple):
+    """What a PROXY header says. Who sent it is the connection's peer."""
+
+    version: int  # 1 or 2
+    family: str  # TCP4, TCP6, UDP4, UDP6, UNIX, UNKNOWN or LOCAL
+    source: str = ""  # address:port as `render_address` has it, or a socket's path
+    destination: str = ""
+    alpn: str = ""
+    authority: str = ""  # that the client asked for (SNI)
+    tls: ProxiedTls | None = None
+
+
 class Client:
     """A client's connection, as endpoints see it."""
 
@@ -69,7 +90,7 @@ class Client:
         self.opened = opened  # seconds of the monotonic clock
         self.requests = 0  # so far
         self.tls = tls
-        self.announced: Any = None  # what a PROXY header says
+        self.announced: Announced | None = None  # what a PROXY header says
 
 
 class Request(NamedTuple):

@@ -18,6 +18,7 @@ from whoami.echo import echo
 from whoami.events import events
 from whoami.faults import Faults
 from whoami.health import Health, health
+from whoami.hops import hops
 from whoami.live.page import Live
 from whoami.openapi import openapi
 from whoami.raw import raw
@@ -60,6 +61,7 @@ def build_routes(
         below = {
             b".answer": Route(Faults(pod, SystemRandom())),  # which draws for each worker anew
             b".events": Route(partial(events, who, pod)),
+            b".hops": Route(partial(hops, pod, names.node)),
             b".live": Route(Live()),
             b".raw": Route(raw, reads_body=True, keeps_raw=True),
             b".who": Route(who),

@@ -65,6 +65,8 @@ REQUESTS: list[tuple[str, str, str, list[str], bytes]] = [
     ("/.answer", "get", "/.answer", [], b""),
     ("/.answer", "get", "/.answer?status=404&size=20KB", [], b""),
     ("/.answer", "get", "/.answer?status=404:x", [], b""),
+    ("/.hops", "get", "/.hops", ["Forwarded: for=1.2.3.4"], b""),
+    ("/.hops", "get", "/.hops", ["Forwarded: for=1.2.3.4", "Via: 1.1 a", "Accept: application/json"], b""),
     ("/.raw", "get", "/prefix/.raw", [], b""),
     ("/.raw", "post", "/.raw", [], b"text"),
     ("/.raw", "post", "/.raw", [], b"x" * (16 * 1024 * 1024 + 1)),

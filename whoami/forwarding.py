@@ -1,0 +1,140 @@
+"""What proxies write into a request about those before them: read with suspicion, as anybody can write it.
+
+``Forwarded`` is RFC 7239's, ``Via`` RFC 9110's (7.6.3); the ``X-`` headers are customs without a standard.
+"""
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Final, NamedTuple
+
+from podkit.message import Headers
+
+_MOST: Final = 32  # entries of a header
+_LONGEST: Final = 200  # characters of a value
+_READ: Final = 16 << 10  # bytes of a header that are looked at
+_PAIR: Final = re.compile(
+    r"""[ \t]*(?:,[ \t]*)*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:(?P<token>[!#$%&'*+.^_`|~0-9A-Za-z-]+)"""
+    r"""|"(?P<quoted>(?:[^"\\]|\\.)*)")[ \t]*(?P<end>[;,]|$)"""
+)
+_ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<plain>[^:]*))(?::(?P<port>[0-9]{1,5}))?")
+# headers that have one value each; and the part of Forwarded that says the same
+SINGLE: Final = {
+    "X-Real-Ip": "",
+    "X-Forwarded-Host": "host",
+    "X-Forwarded-Proto": "proto",
+    "X-Forwarded-Port": "",
+    "X-Forwarded-Server": "",
+}
+
+
+class Claim(NamedTuple):
+    """A value of a header, as it was read."""
+
+    header: str
+    number: int  # of the value among the header's, from 1
+    of: int  # how many there are
+    value: str
+    parts: dict[str, str]  # of Forwarded: for, by, host, proto
+
+
+def clean(text: str) -> str:
+    """A text without control characters and the like, cut to a length that people read."""
+    shown = "".join(letter for letter in text[: 2 * _LONGEST] if letter.isprintable())
+    return shown if len(shown) <= _LONGEST and len(text) <= 2 * _LONGEST else shown[: _LONGEST - 3] + "..."
+
+
+def read_claims(headers: Headers) -> tuple[list[Claim], list[str]]:
+    """All that the headers say, the client first, and what can't be read of it."""
+    claims: list[Claim] = []
+    problems: list[str] = []
+    for name in ("Forwarded", "X-Forwarded-For", *SINGLE, "Via"):
+        values = [value.decode("utf-8", "replace") for value in headers.get(name.encode(), ())]
+        if not values:
+            continue
+        text = ", ".join(values)
+        if len(text) > _READ:
+            problems.append(f"{name} is longer than {_READ} characters: its end is not looked at")
+            text = text[:_READ]
+        if name == "Forwarded":
+            found = list(_read_forwarded(text, problems))
+        else:
+            found = [(word.strip(), {}) for word in text.split(",") if word.strip()]
+        if len(found) > _MOST:
+            problems.append(f"{name} has {len(found)} values: the first {_MOST} are shown")
+        claims += [
+            Claim(name, number, len(found), clean(value), parts)
+            for number, (value, parts) in enumerate(found[:_MOST], 1)
+        ]
+    return claims, problems
+
+
+def _read_forwarded(text: str, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each element and its parts, up to one that is malformed."""
+    parts: dict[str, str] = {}
+    text = text.strip(" \t,")
+    position = begin = 0
+    while position < len(text):
+        pair = _PAIR.match(text, position)
+        if pair is None:
+            problems.append(f"Forwarded can't be read from {clean(text[position:].strip())!a} on")
+            break
+        name = pair["name"].lower()
+        if name in parts:
+            problems.append(f"Forwarded has {clean(name)} twice in one element")
+        value = pair["token"] if pair["quoted"] is None else re.sub(r"\\(.)", r"\1", pair["quoted"])
+        if name in ("for", "by", "host", "proto"):
+            parts.setdefault(name, clean(value))
+        position = pair.end()
+        if pair["end"] != ";":
+            yield text[begin:position].strip(" \t,"), parts
+            parts, begin = {}, position
+    else:
+        if parts:
+            yield text[begin:].strip(), parts
+
+
+def normalize(text: str) -> str:
+    """An address without its port, in one spelling; empty where it is none, as ``unknown``."""
+    found = _ADDRESS.fullmatch(text)
+    host = (found["six"] or found["plain"]) if found else text  # an IPv6 address may come without brackets
+    try:
+        address = ip_address(host or "")
+    except ValueError:
+        return ""
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def find_contradictions(claims: list[Claim]) -> Iterator[str]:
+    """Where headers say different things, in words."""
+    by_header: dict[str, list[Claim]] = {}
+    for claim in claims:
+        by_header.setdefault(claim.header, []).append(claim)
+    first = {name: found[0].value for name, found in by_header.items()}
+    for name in SINGLE:
+        values = list(dict.fromkeys(claim.value for claim in by_header.get(name, ())))
+        if len(values) > 1:
+            yield f"{name} says {', and also '.join(values)}"
+    for claim in by_header.get("X-Forwarded-For", ()):
+        if not normalize(claim.value) and claim.value.lower() != "unknown":
+            yield f"X-Forwarded-For names {claim.value}, which is no address"
+    chain = [normalize(claim.value) for claim in by_header.get("X-Forwarded-For", ())]
+    forwarded = by_header.get("Forwarded", [])
+    named = [normalize(claim.parts["for"]) for claim in forwarded if "for" in claim.parts]
+    if chain and named and chain != named:
+        yield f"Forwarded says for {_join(named)}, X-Forwarded-For says {_join(chain)}"
+    for name, part in SINGLE.items():
+        said = next((claim.parts[part] for claim in forwarded if part in claim.parts), "")
+        if said and name in first and said.lower() != first[name].lower():
+            yield f"Forwarded says {part} {said}, {name} says {first[name]}"
+    real = first.get("X-Real-Ip", "")
+    if real and chain and normalize(real) not in chain:
+        yield f"X-Real-Ip says {real}, which X-Forwarded-For does not name"
+    usual = {"80": "http", "443": "https"}.get(first.get("X-Forwarded-Port", ""))
+    proto = first.get("X-Forwarded-Proto", usual)
+    if usual and proto in ("http", "https") and proto != usual:
+        yield f"X-Forwarded-Port says {first['X-Forwarded-Port']}, X-Forwarded-Proto says {proto}"
+
+
+def _join(addresses: list[str]) -> str:
+    return ", ".join(address or "unknown" for address in addresses)
