@@ -20,6 +20,23 @@ run: $(SERVER) ## start whoami on 8080 and whereami on 8081 (WHOAMI_PORT=, WHERE
 test: $(READY) ## run all tests, side by side (ARGS='-n 0 -k tls' for some of them, one by one)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
 
+# The servers with another aiohttp than the pinned one, in an environment of its own: AIOHTTP=3.14.2, oldest or newest
+RANGE = $(shell sed -n 's/^    "aiohttp\(.*\)",/\1/p' pyproject.toml)
+WANTED_newest = $(RANGE)
+WANTED_oldest = $(shell sed -n 's|^    "aiohttp>=\([^,]*\),.*|==\1|p' pyproject.toml)
+
+test-range: ## test the servers with the oldest and the newest aiohttp that pyproject.toml allows
+	@$(MAKE) --no-print-directory test-aiohttp AIOHTTP=oldest
+	@$(MAKE) --no-print-directory test-aiohttp AIOHTTP=newest
+
+test-aiohttp: ## test them with one: make test-aiohttp AIOHTTP=3.14.2
+	@test -n "$(AIOHTTP)" || { echo "name a version: make test-aiohttp AIOHTTP=3.14.2" >&2; exit 2; }
+	@$(MAKE) --no-print-directory test-with-aiohttp VENV=$(VENV)-aiohttp-$(AIOHTTP)
+
+test-with-aiohttp: $(READY)
+	$(PIP) --upgrade 'aiohttp$(or $(WANTED_$(AIOHTTP)),==$(AIOHTTP))'
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup tests/unit tests/contract tests/e2e $(ARGS)
+
 check: $(READY) ## lint Python, Dockerfiles, shell scripts and manifests; formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,7 +89,7 @@ $(READY): $(SERVER) requirements/dev.txt pyproject.toml
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help run test check wheel-check bench bench-thorough proto lock screenshot clean
+.PHONY: help run test test-range test-aiohttp test-with-aiohttp check wheel-check bench bench-thorough proto lock screenshot clean
 
 # Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
 IMAGES := whoami whereami utils
