@@ -432,9 +432,9 @@ def test_a_header_block_costs_its_length_and_not_its_square() -> None:
     block = b"\x00\x01a\x01b" * 32_000
     times = []
     for decoder in (Decoder(1 << 30), OurDecoder(1 << 30)):
-        start = time.perf_counter()
+        start = time.process_time()
         decoder.decode(block)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert times[1] < times[0] / 3
 
 
