@@ -37,26 +37,29 @@ def root(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> A
 
 
 def _answer(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Response:
-    tls = request.client.tls
+    client = request.client
+    blocks: list[Block] = []
     try:
-        rendered = [render_head(request), *_render_body(request)]
+        head = render_head(request)
+        if request.head.length:
+            blocks += _render_body(request)
     except ValueError as problem:
-        rendered, environ = [f"{problem}\n".encode()], ()
+        head, environ = f"{problem}\n".encode(), ()
     start = b"%sRemoteAddr: %s\n%s%s" % (
         pod.rendered(render_pod, name),
-        request.remote_addr.encode(),
-        _render_subjects(tls) if tls is not None else b"",
-        rendered[0],
+        client.remote_addr.encode(),
+        _render_subjects(client.tls) if client.tls is not None else b"",
+        head,
     )
-    blocks = [start, *rendered[1:]]
+    blocks.insert(0, start)
     if environ and not request.body_error:
         blocks += [entry + b"\n" for entry in environ]
-    seen = start if len(start) >= _SNIFFED else b"".join(blocks[:4])
+    seen = start if len(start) >= _SNIFFED or len(blocks) == 1 else b"".join(blocks[:4])
     seen = seen[:_SNIFFED]
     binary = seen.translate(None, _BINARY) != seen
     headers = (_BINARY_TYPE if binary else PLAIN_TEXT,)
     if len(request.body) <= _WHOLE:
-        return Response(headers=headers, body=b"".join(blocks))
+        return Response(headers=headers, body=start if len(blocks) == 1 else b"".join(blocks))
     return Response(headers=headers, body=blocks, length=sum(map(len, blocks)))
 
 
@@ -90,7 +93,7 @@ def render_head(request: Request) -> bytes:
     lines = [b"%s %s HTTP/1.1\r\nHost: %s\r\n" % (head.method, head.request_uri, host)]
     if agents is None or agent:
         lines.append(b"User-Agent: %s\r\n" % agent)
-    if _announces_close(head):
+    if (b"Connection" in headers or head.version != (1, 1)) and _announces_close(head):
         lines.append(b"Connection: close\r\n")
     if head.length < 0:
         lines.append(b"Transfer-Encoding: chunked\r\n")

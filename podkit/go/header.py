@@ -7,13 +7,13 @@ from typing import Final
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
 _BAD_ELEMENT: Final = re.compile(rb"(?:^|,)(?![ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*(?:,|$))")
-_CACHED_NAME: Final = 64  # longer header names are not worth remembering
+CACHED_NAME: Final = 64
 _LOOKED_AT: Final = 8192  # bytes of a list in which a token is looked for
 
 
 def canonical(name: bytes) -> bytes:
     """A header name as Go writes it: ``x-real-ip`` is ``X-Real-Ip``. ValueError if it is not a token."""
-    return _known(name) if len(name) <= _CACHED_NAME else _canonical(name)
+    return known_canonical(name) if len(name) <= CACHED_NAME else _canonical(name)
 
 
 def _canonical(name: bytes) -> bytes:
@@ -22,7 +22,8 @@ def _canonical(name: bytes) -> bytes:
     return b"-".join([part.capitalize() for part in name.split(b"-")])
 
 
-_known = lru_cache(maxsize=1024)(_canonical)
+# the same for names of up to CACHED_NAME bytes; longer ones are not worth remembering
+known_canonical = lru_cache(maxsize=1024)(_canonical)
 
 
 @lru_cache(maxsize=16)

@@ -23,6 +23,7 @@ class Answers:
         self._finished = finished
         self._loop = asyncio.get_running_loop()
         self.is_over = False  # the last answer is given
+        self.is_busy = False  # no other answer can be given now
         self._late: asyncio.TimerHandle | None = None  # makes an answer
         self._task: asyncio.Task[None] | None = None  # sends one
         self._kept = 0  # bytes of the request, as long as its answer is under way
@@ -35,11 +36,6 @@ class Answers:
         return self._late is not None or self._task is not None
 
     @property
-    def is_busy(self) -> bool:
-        """No other answer can be given now."""
-        return self._late is not None or self._task is not None or self._drained is not None
-
-    @property
     def is_held_up(self) -> bool:
         """The client has not taken all that was written."""
         return self._drained is not None
@@ -49,12 +45,12 @@ class Answers:
         """The bytes that are held for answers."""
         return self._kept + (0 if self._drained is None else self._transport.get_write_buffer_size())
 
-    def render(self, request: Request, response: Response, is_last: bool, start: float) -> bytes:
+    def render(self, request: Request, response: Response, is_last: bool, start: float, now: float) -> bytes:
         """An answer, without the body where that is not at hand. The request came at `start`."""
         self.is_over = is_last or closes(request.head, response)
         if self._server.access_log is not None:
             log_answer(self._server, request, response, start)
-        date_line = self._server.clock.date_line(time.monotonic())
+        date_line = self._server.clock.date_line(now)
         if type(response.body) is bytes:
             return render_answer(request.head, response, self.is_over, date_line)
         return render_head(request.head, response, self.is_over, date_line)
@@ -64,6 +60,7 @@ class Answers:
 
         def due() -> None:
             self._late = None
+            self._look()
             response = respond(request, delayed)
             if isinstance(response, Response):
                 self.give(request, response, is_last(), start)
@@ -72,15 +69,17 @@ class Answers:
 
         self._kept = len(request.body) + len(request.raw)
         self._late = self._loop.call_later(delayed.seconds, due)
+        self.is_busy = True
 
     def give(self, request: Request, response: Response, is_last: bool, start: float) -> None:
         """Give an answer now; its body may take time."""
-        self._transport.write(self.render(request, response, is_last, start))
+        self._transport.write(self.render(request, response, is_last, start, time.monotonic()))
         if type(response.body) is bytes or request.head.method == b"HEAD":
             self._finish()
         else:
             self._kept = len(request.body) + len(request.raw)
             self._task = self._loop.create_task(self._send(request, response))
+            self.is_busy = True
 
     async def _send(self, request: Request, response: Response) -> None:
         """Send a body block by block; the next is made when the client has taken the last."""
@@ -108,18 +107,24 @@ class Answers:
 
     def _finish(self) -> None:
         self._task, self._kept = None, 0
+        self._look()
         self._finished()
+
+    def _look(self) -> None:
+        self.is_busy = self._late is not None or self._task is not None or self._drained is not None
 
     # the client's reading
 
     def pause(self) -> None:
         """The kernel takes no more."""
         self._drained = self._loop.create_future()
+        self.is_busy = True
         self._unsent = 0
 
     def resume(self) -> None:
         """All is taken."""
         drained, self._drained = self._drained, None
+        self._look()
         if drained is not None and not drained.done():
             drained.set_result(None)
 

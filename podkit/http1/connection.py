@@ -58,12 +58,14 @@ class Http1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         self._last_seen = time.monotonic()
-        if self._answers.is_over:
+        answers = self._answers
+        if answers.is_over:
             return
-        if not self._held and not self._is_busy():
+        is_busy = answers.is_busy or self._turn is not None
+        if not self._held and not is_busy:
             return self._serve(data)
         self._held += data
-        if self._is_busy():
+        if is_busy:
             self._account()
         else:
             self._serve(self._held)
@@ -101,8 +103,10 @@ class Http1Connection(asyncio.Protocol):
     def _serve(self, data: bytes | bytearray) -> None:
         """Answer what `data` asks for, as far as that can be done now, and hold back the rest."""
         server, reader, answers = self._server, self._reader, self._answers
-        limits, out, position, size = server.limits, list[bytes](), 0, 0
+        limits, position, size = server.limits, 0, 0
+        out: list[bytes] = []
         later: tuple[Request, Answer | None] | None = None
+        seen = self._last_seen
         while not answers.is_over and (position < len(data) or (self._has_ended and reader.head is not None)):
             if size >= limits.turn_bytes or len(out) >= limits.turn_requests:
                 self._turn = self._loop.call_soon(self._go_on)
@@ -127,8 +131,8 @@ class Http1Connection(asyncio.Protocol):
             if type(answer) is not Response or type(answer.body) is not bytes:
                 later = request, answer
                 break
-            is_last = (server.draining or self._has_ended) and position == len(data)
-            out.append(answers.render(request, answer, reader.last or is_last, self._last_seen))
+            is_last = reader.last or ((server.draining or self._has_ended) and position == len(data))
+            out.append(answers.render(request, answer, is_last, seen, seen))
             size += len(out[-1])
         if reader.interim:
             out.append(reader.interim)
@@ -173,7 +177,7 @@ class Http1Connection(asyncio.Protocol):
         """The answer to what can't be served, behind which the connection ends."""
         self._reader.last = True
         request = Request(self._reader.head or UNREADABLE, self._client, self._client.requests)
-        return self._answers.render(request, response, True, self._last_seen)
+        return self._answers.render(request, response, True, self._last_seen, time.monotonic())
 
     def _refuse_now(self, response: Response) -> None:
         self._transport.write(self._refuse(response))

@@ -3,7 +3,17 @@
 import re
 from typing import Final
 
-from podkit.go.header import NOT_TRAILERS, TOKEN, canonical, has_element, has_token, leads_to, trailer_names
+from podkit.go.header import (
+    CACHED_NAME,
+    NOT_TRAILERS,
+    TOKEN,
+    canonical,
+    has_element,
+    has_token,
+    known_canonical,
+    leads_to,
+    trailer_names,
+)
 from podkit.go.host import is_valid_host
 from podkit.go.strconv import quote
 from podkit.go.url import Target, parse_target
@@ -55,7 +65,7 @@ def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, lis
     if text.count(b"\n") > _MAX_LINES:
         raise HttpError(431, "message too large")
     lines = text.split(b"\n")
-    if b"\n " in text or b"\n\t" in text or text[:1] in (b" ", b"\t"):
+    if b"\n " in text or b"\n\t" in text or text[0] in b" \t":
         lines = _unfold(lines)
     if len(lines) > max_fields:
         raise HttpError(431, "message too large")
@@ -66,16 +76,15 @@ def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, lis
         if not colon:
             raise _malformed(": missing colon", line)
         try:
-            name = canonical(name)
+            name = known_canonical(name) if len(name) <= CACHED_NAME else canonical(name)
         except ValueError:
             raise _malformed(" line", line) from None
         if not clean and line.translate(None, _CONTROLS) != line:
             raise _malformed(" line", line)
-        values = headers.get(name)
-        if values is None:
-            headers[name] = [value.strip(b" \t")]
+        if name in headers:
+            headers[name].append(value.strip(b" \t"))
         else:
-            values.append(value.strip(b" \t"))
+            headers[name] = [value.strip(b" \t")]
     return headers
 
 

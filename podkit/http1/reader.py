@@ -26,8 +26,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_client", "_head", "_last_block", "_last_head", "_raw", "_searched", "_server",
-        "_skippable", "_started", "began", "interim", "last", "position", "route",
+        "_body", "_client", "_last_block", "_last_head", "_raw", "_searched", "_server",
+        "_skippable", "_started", "began", "head", "interim", "last", "position", "route",
     )  # fmt: skip
 
     route: Route  # of the last request
@@ -41,7 +41,7 @@ class RequestReader:
         self._skippable = 0  # bytes of line ends
         self._last_block = b""
         self._last_head = UNREADABLE  # what that was read as
-        self._head: Head | None = None  # of the request whose body is on its way
+        self.head: Head | None = None  # of the request whose body is on its way
         self._raw = bytearray()
         self.began = 0.0  # when an unfinished head did (monotonic); 0 where there is none
         self.position = 0
@@ -49,20 +49,15 @@ class RequestReader:
         self.last = False  # nothing can be read behind this request
 
     @property
-    def head(self) -> Head | None:
-        """The head of the request whose body is on its way."""
-        return self._head
-
-    @property
     def size(self) -> int:
         """The bytes that are kept of that request."""
-        return 0 if self._head is None else len(self._body.data) + len(self._raw)
+        return 0 if self.head is None else len(self._body.data) + len(self._raw)
 
     def next(self, data: bytes | bytearray, position: int) -> Request | None:
         """The next request if all of it is there. Raises HttpError where the connection ends with a refusal."""
         self.position = position
-        if self._head is not None:
-            return self._read_body(self._head, data)
+        if self.head is not None:
+            return self._read_body(self.head, data)
         if self._skippable:
             self._skip_line_ends(data)
         start = self.position
@@ -136,7 +131,7 @@ class RequestReader:
             self.interim = CONTINUE
         if not head.length:
             return self._request(head)
-        self._head, self._body = head, body_of(head.length, limits, reads and not self.route.keeps_raw)
+        self.head, self._body = head, body_of(head.length, limits, reads and not self.route.keeps_raw)
         return self._read_body(head, data)
 
     def _read_body(self, head: Head, data: bytes | bytearray) -> Request | None:
@@ -153,14 +148,14 @@ class RequestReader:
 
     def cut_off(self) -> Request | None:
         """The request whose body the client has ended before it was complete."""
-        head, self.last = self._head, True
+        head, self.last = self.head, True
         if head is None:
             return None
         self._body.end()
         return self._finish_body(head)
 
     def _finish_body(self, head: Head) -> Request:
-        body, self._head = self._body, None
+        body, self.head = self._body, None
         if not self.route.reads_body:
             return self._request(head)
         return self._request(head)._replace(body=body.data, body_error=body.error, trailers=body.trailers)

@@ -26,9 +26,11 @@ def _status_line(status: int, at_least_11: bool) -> bytes:
 
 def closes(head: Head, response: Response) -> bool:
     """Whether the client, the endpoint or the framing ends the connection with this answer."""
-    if head.close or CLOSE in response.headers or head.method == b"CONNECT":
-        return True
-    return head.version < (1, 1) and _has_unknown_length(response)
+    return (
+        head.close
+        or CLOSE in response.headers
+        or (head.version != (1, 1) and head.version < (1, 1) and _has_unknown_length(response))
+    )
 
 
 def is_chunked(head: Head, response: Response) -> bool:
@@ -47,7 +49,9 @@ def render_answer(head: Head, response: Response, close: bool, date_line: bytes)
     if close or head.version != (1, 1) or response.status != 200 or head.method in _WITHOUT_BODY:
         start = render_head(head, response, close, date_line)
         return start if head.method == b"HEAD" else start + body
-    fields = b"".join([b"%s: %s\r\n" % header for header in response.headers])
+    fields = b""
+    for header in response.headers:
+        fields += b"%s: %s\r\n" % header
     return b"HTTP/1.1 200 OK\r\n%s%sContent-Length: %d\r\n\r\n%s" % (fields, date_line, len(body), body)
 
 
