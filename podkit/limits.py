@@ -29,7 +29,7 @@ class Limits:
     max_call_message: int = 4 << 20  # of a gRPC call, unpacked
 
     # time
-    head_timeout: float = 10.0  # for a head, from its first byte; for a TLS handshake
+    head_timeout: float = 10.0  # for a head, from its first byte; for a TLS handshake; for a PROXY header
     idle_timeout: float = 75.0  # between requests; --idle-timeout
     body_timeout: float = 60.0  # without a byte of an announced body
     send_timeout: float = 60.0  # without a byte of an answer taken

@@ -9,6 +9,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 NO_HEADERS: Headers = MappingProxyType({})
 _KNOWN_TO_HEAD = 2048  # bytes of an answer that the original holds back until it is complete
 CLOSE = (b"Connection", b"close")  # an answer with it is the last on its connection
+_WITHOUT_ADDRESS = ("LOCAL", "UNKNOWN", "UNIX")  # PROXY headers that name none with a port
 PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
 
 
@@ -91,6 +92,12 @@ class Client:
         self.requests = 0  # so far
         self.tls = tls
         self.announced: Announced | None = None  # what a PROXY header says
+
+    def announce(self, announced: Announced) -> None:
+        """A PROXY header has come, whose address is the client's from now on."""
+        self.announced = announced
+        if announced.family not in _WITHOUT_ADDRESS:
+            self.remote_addr = announced.source
 
 
 class Request(NamedTuple):

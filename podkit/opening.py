@@ -4,23 +4,26 @@ import asyncio
 from typing import Final, cast
 
 from podkit.http1.connection import Http1Connection
-from podkit.message import Client, Request
+from podkit.message import Announced, Client, Request
 from podkit.server import Server
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Opening(asyncio.Protocol):
-    """Chooses by ALPN or by the first bytes, and hands the transport on."""
+    """Chooses by ALPN or by the first bytes, and hands the transport on. `announced` came before them."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, announced: Announced | None = None) -> None:
         self._server = server
+        self._announced = announced
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._client = self._server.new_client(transport)
+        if self._announced is not None:
+            self._client.announce(self._announced)
         tls = self._client.tls
         if tls is not None and tls.alpn == "h2":
             self._become_http2(b"")

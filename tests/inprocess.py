@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from podkit.limits import Limits
 from podkit.opening import Opening
+from podkit.proxy_protocol.connection import ProxyProtocolFactory
 from podkit.routes import FindRoute
 from podkit.server import Server
 from tests.server import PATIENCE
@@ -46,11 +48,16 @@ class Running:
 
 
 @asynccontextmanager
-async def running(find_route: FindRoute, limits: Limits | None = None) -> AsyncIterator[Running]:
+async def running(
+    find_route: FindRoute, limits: Limits | None = None, *, proxy_protocol: bool = False
+) -> AsyncIterator[Running]:
     """Serve until the end of the block."""
     server = Server(find_route, limits=limits)
     loop = asyncio.get_running_loop()
-    listener = await loop.create_server(lambda: Opening(server), "127.0.0.1", 0)
+    build: Callable[..., asyncio.Protocol] = partial(Opening, server)
+    if proxy_protocol:
+        build = ProxyProtocolFactory(server, build)
+    listener = await loop.create_server(build, "127.0.0.1", 0)
     server.start()
     try:
         yield Running(server, listener.sockets[0].getsockname()[1])

@@ -10,7 +10,7 @@ from podkit.process.settings import Settings
 
 PROGRAM = Program(
     "whereami",
-    "[flags]\nhealthcheck [URL]",
+    "[flags]\nhealthcheck [--proxy-protocol] [URL]",
     "Answer every request with the pod's host name and node.",
     """\
 The node's name is read from the environment: nodename, else NODE_NAME, else it is "undefined".
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
         if arguments and arguments[0] == "healthcheck":
             from podkit.process.healthcheck import healthcheck
 
-            return healthcheck("whereami", arguments[1:], "http://127.0.0.1:8080/", stderr)
+            is_proxied = read_options(PROGRAM, Settings, (), environ).proxy_protocol
+            return healthcheck("whereami", arguments[1:], "http://127.0.0.1:8080/", stderr, is_proxied)
         settings = read_options(PROGRAM, Settings, arguments, environ)
         from whereami.serve import serve  # which takes its time to load: not for a health check or a bad flag
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from podkit.message import PLAIN_TEXT, Announced, Client, Request, Response
+from podkit.message import PLAIN_TEXT, Client, Request, Response
 from podkit.pod.pod import Pod
 from whoami.api import render_json
 from whoami.forwarding import Claim, find_contradictions, read_claims
-from whoami.who import NO_STORE
+from whoami.who import NO_STORE, describe_announced
 
 _JSON = (b"Content-Type", b"application/json")
 _INTRODUCTION = "From the client to this pod. A claim is what a header says: any client can write one.\n\n"
@@ -44,15 +44,9 @@ def _known(pod: Pod, node: str, request: Request) -> Iterator[Hop]:
     client = request.client
     if client.announced is not None:
         # its sender may be trusted, since that is who connected; whom it names is its word
-        yield Hop("PROXY protocol", False, _describe_announced(client.announced))
+        yield Hop("PROXY protocol", False, describe_announced(client.announced))
     yield Hop("connection", True, _describe_connection(request, client))
     yield Hop("pod", True, {"hostname": pod.hostname, "addresses": pod.addresses, "node": node})
-
-
-def _describe_announced(announced: Announced) -> dict[str, Any]:
-    facts = announced._asdict() | {"tls": announced.tls._asdict() if announced.tls is not None else ""}
-    facts = {"client": facts.pop("source"), **facts}
-    return {name: value for name, value in facts.items() if value != ""}
 
 
 def _describe_connection(request: Request, client: Client) -> dict[str, Any]:

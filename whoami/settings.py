@@ -8,7 +8,7 @@ from podkit.process.settings import parse_size, port_flag, workers_flag
 
 PROGRAM = Program(
     "whoami",
-    "[flags]\nhealthcheck [URL]\ndns [flags] NAME\nwatch [flags] URL",
+    "[flags]\nhealthcheck [--proxy-protocol] [URL]\ndns [flags] NAME\nwatch [flags] URL",
     "Answer with the host name, the addresses and the request as it arrived.",
     """\
 Flags take one dash or two, and = or a space before their value. A flag beats its variable.

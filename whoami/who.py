@@ -15,7 +15,7 @@ from typing import Any
 from podkit import __version__
 from podkit.go.duration import parse_duration
 from podkit.go.url import is_on, parse_query
-from podkit.message import CLOSE, Answer, Delayed, Request, Response, Tls
+from podkit.message import CLOSE, Announced, Answer, Delayed, Request, Response, Tls
 from podkit.pod.pod import Pod
 from whoami.api import render_json
 from whoami.health import Health
@@ -103,8 +103,16 @@ class Who:
                 "request": request.number,
                 "seconds": round(time.monotonic() - client.opened, 3),
                 "peer": client.peer,
+                **({"announced": describe_announced(client.announced)} if client.announced is not None else {}),
             },
         }
+
+
+def describe_announced(announced: Announced) -> dict[str, Any]:
+    """What a PROXY header says, but for what it leaves out."""
+    facts = announced._asdict() | {"tls": announced.tls._asdict() if announced.tls is not None else ""}
+    facts = {"client": facts.pop("source"), **facts}
+    return {name: value for name, value in facts.items() if value != ""}
 
 
 def _describe_tls(tls: Tls) -> dict[str, Any]:

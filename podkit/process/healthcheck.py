@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TextIO
 from urllib.parse import SplitResult, urlsplit
 
@@ -10,20 +11,26 @@ _PATIENCE = 3.0  # seconds
 _MOST = 1 << 12  # bytes of a status line
 
 
-def healthcheck(program: str, arguments: Sequence[str], default_url: str, stderr: TextIO) -> int:
+def healthcheck(
+    program: str, arguments: Sequence[str], default_url: str, stderr: TextIO, proxy_protocol: bool
+) -> int:
     """0 if a GET of the URL is answered with a status under 400, else 1 with the reason on standard error.
 
-    The default URL is asked by TLS too, where the server says that it speaks nothing else.
+    The default URL is asked by TLS too, where the server says that it speaks nothing else. With
+    `proxy_protocol`, or the flag of that name, a PROXY header says that the server asks itself.
     """
+    flagged = list(arguments[:1]) == ["--proxy-protocol"]
+    arguments = arguments[flagged:]
     if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
-        print(f"usage: {program} healthcheck [URL]   (default {default_url})", file=stderr)
+        print(f"usage: {program} healthcheck [--proxy-protocol] [URL]   (default {default_url})", file=stderr)
         return 2
+    ask = partial(_ask, flagged or proxy_protocol)
     url = arguments[0] if arguments else default_url
     try:
-        status = _ask(url)
+        status = ask(url)
         if status == 400 and not arguments:
             url = url.replace("http:", "https:", 1)
-            status = _ask(url)
+            status = ask(url)
         if status < 400:
             return 0
         reason = f"status {status}"
@@ -33,14 +40,14 @@ def healthcheck(program: str, arguments: Sequence[str], default_url: str, stderr
     return 1
 
 
-def _ask(url: str) -> int:
+def _ask(is_proxied: bool, url: str) -> int:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an http:// or https:// URL")
     target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
     request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nConnection: close\r\n\r\n"
     with ExitStack() as end:
-        connection = end.enter_context(_connect(parts))
+        connection = end.enter_context(_connect(parts, is_proxied))
         connection.sendall(request.encode())
         line = end.enter_context(connection.makefile("rb")).readline(_MOST)
     version, _, status = line.partition(b" ")
@@ -49,9 +56,13 @@ def _ask(url: str) -> int:
     return int(status[:3])
 
 
-def _connect(parts: SplitResult) -> socket.socket:
+def _connect(parts: SplitResult, is_proxied: bool) -> socket.socket:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     connection = socket.create_connection((parts.hostname, port), _PATIENCE)
+    if is_proxied:
+        from podkit.proxy_protocol.header import LOCAL
+
+        connection.sendall(LOCAL)
     if parts.scheme == "http":
         return connection
     import ssl  # which takes its time to load

@@ -133,9 +133,14 @@ async def _serve(service: Service, listener: socket.socket, lifeline: int | None
     with service.pod.watching():
         server = service.build_server()
         server.start()
-        build = partial(Opening, server)
-        secured = secure(server, service.certificates, build) if service.certificates else build
-        acceptor = await loop.create_server(secured, sock=listener, backlog=_BACKLOG)
+        build: Callable[..., asyncio.Protocol] = partial(Opening, server)
+        if service.certificates:
+            build = secure(server, service.certificates, build)
+        if service.settings.proxy_protocol:
+            from podkit.proxy_protocol.connection import ProxyProtocolFactory
+
+            build = ProxyProtocolFactory(server, build)
+        acceptor = await loop.create_server(build, sock=listener, backlog=_BACKLOG)
         tell(_listening(service, listener))
         await stopping.wait()
         await asyncio.sleep(0)  # connections that the kernel has accepted already

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from podkit.go.duration import parse_duration
 from podkit.process.cpus import count_cpus
-from podkit.process.flags import flag
+from podkit.process.flags import flag, switch
 
 _MOST_WORKERS = 256
 
@@ -71,6 +71,9 @@ class Settings:
     )
     grace_period: float = flag(
         "10s", parse_seconds, "DURATION", "at the end, finish requests in flight for at most so long"
+    )
+    proxy_protocol: bool = switch(
+        "serve only connections that begin with a PROXY header, v1 or v2", "WHOAMI_PROXY_PROTOCOL"
     )
     cert: str = flag("", str, "FILE", "serve TLS with this certificate, followed by its chain, in PEM")
     key: str = flag("", str, "FILE", "the certificate's private key, in PEM, not encrypted")

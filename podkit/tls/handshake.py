@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, cast
+from functools import partial
+from typing import Any, Final, cast
 
 from OpenSSL import SSL
 
@@ -32,7 +33,7 @@ class TlsProtocolFactory:
     """
 
     def __init__(
-        self, server: Server, certificates: Certificates, build_protocol: Callable[[], asyncio.Protocol]
+        self, server: Server, certificates: Certificates, build_protocol: Callable[..., asyncio.Protocol]
     ) -> None:
         self.server = server
         self.certificates = certificates
@@ -41,8 +42,9 @@ class TlsProtocolFactory:
         self._most = self._left = server.limits.turn_handshakes
         self._queue: deque[Handshake] = deque()
 
-    def __call__(self) -> asyncio.Protocol:
-        return Handshake(self)
+    def __call__(self, *facts: Any) -> asyncio.Protocol:
+        """A protocol for a new connection. `facts` are passed on to `build_protocol`."""
+        return Handshake(self, partial(self.build_protocol, *facts))
 
     def may_go_on(self, handshake: "Handshake") -> bool:
         """Whether a handshake may take a step now; otherwise it is told when its turn has come."""
@@ -67,8 +69,9 @@ class TlsProtocolFactory:
 class Handshake(asyncio.Protocol):
     """A connection until its handshake is done, or refused; one of the server's connections meanwhile."""
 
-    def __init__(self, factory: TlsProtocolFactory) -> None:
+    def __init__(self, factory: TlsProtocolFactory, build_protocol: Callable[[], asyncio.Protocol]) -> None:
         self._factory = factory
+        self._build_protocol = build_protocol
         self._server = factory.server
         self._room = Share(self._server.room)
         self._share = Share(self._server.budget)
@@ -166,7 +169,7 @@ class Handshake(asyncio.Protocol):
         self._server.connections.discard(self)
         connection = TlsConnection(self._server, self._tls, facts, (self._room, self._share))
         self._transport.set_protocol(connection)
-        connection.open(self._transport, self._factory.build_protocol())
+        connection.open(self._transport, self._build_protocol())
         if self._waiting:
             connection.data_received(self._waiting)
 

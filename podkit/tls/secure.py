@@ -25,7 +25,7 @@ def load_certificates(cert: str, key: str, client_ca: str) -> "Certificates | No
 
 
 def secure(
-    server: Server, certificates: "Certificates", build_protocol: Callable[[], asyncio.Protocol]
+    server: Server, certificates: "Certificates", build_protocol: Callable[..., asyncio.Protocol]
 ) -> "TlsProtocolFactory":
     """A protocol factory for ``create_server`` that puts TLS below what `build_protocol` makes."""
     from podkit.tls.handshake import TlsProtocolFactory

@@ -70,6 +70,7 @@ LIMITS = {
     "its header lines, `Host` among them": "max_header_lines",
     "its time, from the first byte": "head_timeout",
     "time for a TLS handshake": "head_timeout",
+    "time for a PROXY header": "head_timeout",
     "a body to echo": "max_body",
     "a body that the path does not read": "max_skipped_body",
     "time without a byte of an announced body": "body_timeout",
