@@ -1,8 +1,10 @@
-"""Who may import whom, and what we lean on in aiohttp."""
+"""Who may import whom, how large a module may be, and that we use only what libraries offer to all."""
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,26 @@ MAY_IMPORT_OPENSSL = {
 MAY_IMPORT_PROTOBUF = {"podkit/grpc/protobuf.py", "podkit/grpc/reflection.py", "whoami/watch/grpc.py"}
 FORBIDDEN = {"podkit": {"whoami", "whereami"}, "whoami": {"whereami"}, "whereami": {"whoami"}}
 ENDPOINTS_MAY_NOT = {"podkit.http1.connection", "podkit.opening", "podkit.process.serve", "podkit.server"}
+
+
+# The rooms of podkit, from the ground floor up: a module imports from its own room and from the floors below
+FLOORS = (
+    {"budget", "errors", "go", "kernel", "limits", "pod", "proto"},
+    {"message"},
+    {"log", "routes"},
+    {"grpc", "server"},
+    {"answer"},
+    {"http1", "http2", "tls"},
+    {"application", "opening"},
+    {"process"},
+)
+LINES = 250  # of a module: one sitting
+OVERLONG = {
+    "podkit/http1/connection.py": 280,
+    "podkit/http2/connection.py": 260,
+}  # to be cut
+# Methods of named tuples and a function of os, whose underscore means something else
+PUBLIC = {"_asdict", "_fields", "_make", "_replace", "_exit"}
 
 
 def imports(path: Path) -> set[str]:
@@ -79,3 +101,64 @@ def test_protobuf_waits_for_the_first_call() -> None:
     """A server that nobody calls by gRPC never loads protobuf."""
     code = "import sys, whoami.cli, whoami.rpc; sys.exit('google.protobuf' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def module(path: Path) -> str:
+    """The name by which a file is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules of ours that a file imports, also by ``from podkit import log``."""
+    names = {module(path) for path in MODULES}
+    found = imports(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name in names}
+
+
+def floor(room: str) -> int:
+    """How far up a room is."""
+    (found,) = (number for number, rooms in enumerate(FLOORS) if room in rooms)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_one_sitting(path: Path) -> None:
+    """What grows larger is two things."""
+    assert path.read_text().count("\n") <= OVERLONG.get(str(path.relative_to(ROOT)), LINES)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stem == "__init__"], ids=module)
+def test_a_folder_says_what_it_is_for(path: Path) -> None:
+    """In a docstring, so that a newcomer finds the room by reading."""
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if module(path).startswith("podkit.")], ids=module)
+def test_imports_run_one_way(path: Path) -> None:
+    """From the process down to Go's rules; two rooms on one floor do not know each other."""
+    room = module(path).split(".")[1]
+    others = {name.split(".")[1] for name in imported_modules(path) if name.startswith("podkit.")} - {room}
+    assert {other for other in others if floor(other) >= floor(room)} == set()
+
+
+def test_no_imports_in_a_circle() -> None:
+    """Any module can be understood, and tested, with those below it alone."""
+    TopologicalSorter({module(path): imported_modules(path) for path in MODULES}).prepare()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_public_names_are_used(path: Path) -> None:
+    """Of aiohttp, multidict, yarl and everybody else: a private name may change with any patch release."""
+    tree = ast.parse(path.read_text())
+    foreign = {"RequestHandler", "web.RequestHandler"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            assert own or node.attr in PUBLIC, ast.unparse(node)
+        if isinstance(node, ast.ImportFrom):
+            assert not [alias.name for alias in node.names if re.match("_[^_]", alias.name)]
+        if isinstance(node, ast.ClassDef):
+            assert not {ast.unparse(base) for base in node.bases} & foreign
