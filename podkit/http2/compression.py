@@ -23,10 +23,11 @@ _NAMES: Final = {field[0]: number for number, field in reversed([*enumerate(Head
 
 
 class Decoder:
-    """Reads a client's header blocks, one after the other."""
+    """Reads a client's header blocks, one after the other, of at most `max_size` bytes and `max_fields`."""
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: int, max_fields: int) -> None:
         self._max_size = max_size
+        self._max_fields = max_fields
         self._table = HeaderTable()
 
     def decode(self, block: bytes) -> tuple[list[tuple[bytes, bytes]], int, bool]:
@@ -41,17 +42,20 @@ class Decoder:
 
     def _decode(self, block: bytes) -> tuple[list[tuple[bytes, bytes]], int, bool]:
         fields: list[tuple[bytes, bytes]] = []
-        table, size, unchanged, position = self._table, 0, True, 0
+        table, size, changes, position = self._table, 0, 0, 0
         while position < len(block):
             first = block[position]
-            if first & 0x80:
+            if 0x80 < first <= 0x80 + HeaderTable.STATIC_TABLE_LENGTH:
+                name, value = HeaderTable.STATIC_TABLE[first - 0x81]
+                position += 1
+            elif first & 0x80:
                 index, position = _read_integer(block, position, 0x7F)
                 name, value = table.get_by_index(index)
             elif first & 0xE0 == 0x20:
                 limit, position = _read_integer(block, position, 0x1F)
-                if fields or limit > HeaderTable.DEFAULT_SIZE:
+                if fields or changes > 1 or limit > HeaderTable.DEFAULT_SIZE:
                     raise ConnectionFault(Code.COMPRESSION_ERROR)
-                table.maxsize, unchanged = limit, False
+                table.maxsize, changes = limit, changes + 1
                 continue
             else:
                 keeps = first & 0x40
@@ -63,12 +67,12 @@ class Decoder:
                 value, position = _read_text(block, position)
                 if keeps:
                     table.add(name, value)
-                    unchanged = False
+                    changes += 1
             fields.append((name, value))
             size += len(name) + len(value) + _FIELD_OVERHEAD
-            if size > self._max_size:
+            if size > self._max_size or len(fields) > self._max_fields:
                 raise ConnectionFault(Code.ENHANCE_YOUR_CALM)
-        return fields, size, unchanged
+        return fields, size, not changes
 
 
 def _read_integer(block: bytes, position: int, mask: int) -> tuple[int, int]:

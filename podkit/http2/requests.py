@@ -11,9 +11,9 @@ from podkit.http2.compression import Decoder, encode
 from podkit.http2.control import Control
 from podkit.http2.frames import Code, ConnectionFault, Frame, StreamFault
 from podkit.http2.head import (
+    FIELD_COST,
     Malformed,
     Opening,
-    kept_size,
     parse_fields,
     parse_trailers,
     refuse,
@@ -33,6 +33,7 @@ _RAW_START: Final = (
     b"# HTTP/2: the fields as they were decoded, in their order, then the body without its frames\r\n"
 )
 _RAW_TRAILERS: Final = b"\r\n# trailers\r\n"
+_MANY: Final = 4  # times as many fields as are answered end the connection
 _CONTINUE: Final = encode(((b":status", b"100"),))
 
 
@@ -57,7 +58,7 @@ class Requests:
         self._answers = answers
         self._control = control
         self._allowance = allowance
-        self._decoder = Decoder(server.limits.max_head)
+        self._decoder = Decoder(server.limits.max_head, _MANY * server.limits.max_header_lines)
         self._has_settings = False
         self._first: Frame | None = None  # of a header block that goes on
         self.block = bytearray()  # what has come of it
@@ -132,7 +133,7 @@ class Requests:
         self._last_block = None
         fields, size, can_be_repeated = self._decoder.decode(block)
         self.work += size
-        opening = parse_fields(fields, ended)
+        opening = parse_fields(fields, size, ended)
         if can_be_repeated and opening.size <= _REMEMBERED:
             self._last_block, self._opening = (block, ended), opening
         return opening
@@ -153,7 +154,8 @@ class Requests:
                 raise Malformed("trailers end their stream")
             trailers = parse_trailers(fields, stream.head.trailer_names)
             if stream.body is not None:
-                stream.trailers, stream.size = trailers, stream.size + kept_size(fields)
+                stream.trailers = trailers
+                stream.size += size + FIELD_COST * len(fields)
             if stream.body is not None and stream.route.keeps_raw:
                 stream.body += _RAW_TRAILERS + render_fields(fields)
             self._complete(stream)

@@ -47,11 +47,11 @@ class SendQueue:
         self.write(kind, flags | frames.END_HEADERS, stream_id, block)
 
     def write_reset(self, stream_id: int, code: Code) -> None:
-        """frames.RST_STREAM."""
+        """RST_STREAM."""
         self.write(frames.RST_STREAM, 0, stream_id, render_number(code))
 
     def write_goaway(self, last_id: int, code: Code = Code.NO_ERROR) -> None:
-        """frames.GOAWAY."""
+        """GOAWAY."""
         self.write(frames.GOAWAY, 0, 0, render_number(last_id) + render_number(code))
 
     def flush(self, transport: asyncio.Transport) -> None:

@@ -16,12 +16,14 @@ from types import CodeType, FrameType
 from typing import Any, cast
 
 import pytest
+from hpack import Encoder
 
 from podkit.log import Log
 from podkit.opening import Opening
 from podkit.pod.pod import Pod
 from podkit.routes import FindRoute
 from podkit.server import Server
+from tests.http2 import PREFACE, raw
 from whereami.app import build_routes as build_whereami
 from whoami.app import build_routes as build_whoami
 from whoami.health import Health
@@ -188,6 +190,38 @@ async def test_a_request_that_comes_again_costs_less() -> None:
     request = BROWSER_BEHIND_PROXY % b"/"
     first, again = await cheapest(wire, request, before=OTHER), await cheapest(wire, request)
     assert 0 < again.total() < first.total() * 0.6
+
+
+HTTP2_BUDGETS = {
+    "/bench": (((b":path", b"/bench"),), 1960),
+    "/ with a new head": (
+        ((b":path", b"/"), (b"user-agent", b"curl/8.5.0"), (b"accept", b"*/*")),
+        5420,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HTTP2_BUDGETS)
+async def test_a_request_over_http2_stays_within_its_budget(name: str) -> None:
+    """A head that repeats itself is read once there, too."""
+    fields, budget = HTTP2_BUDGETS[name]
+    wire, encoder, varies = Wire(Server(find_in_whoami())), Encoder(), name != "/bench"
+    await wire.answer(PREFACE + raw(4, 0) + raw(8, 0, (1 << 30).to_bytes(4, "big")))
+    totals = []
+    for number in range(1, 20, 2):
+        other = ((b"x-request-id", b"%032d" % number),) if varies else ()
+        head = [
+            (b":method", b"GET"),
+            (b":scheme", b"http"),
+            (b":authority", b"localhost:8080"),
+            *fields,
+            *other,
+        ]
+        frame = raw(1, number, encoder.encode(head), 5)
+        with Steps() as steps:
+            totals.append((await steps.answer(wire, frame)).total())
+        assert b"\x88" in wire.received  # 200
+    assert 0 < min(totals) <= budget, f"{name} takes {min(totals)} steps of Python, its budget is {budget}"
 
 
 async def test_an_echo_costs_the_same_whatever_its_size() -> None:

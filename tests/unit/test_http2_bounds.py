@@ -297,6 +297,15 @@ async def test_a_header_block_is_bounded() -> None:
     await everything_is_given_back(shop, peer, other)
 
 
+async def test_the_fields_of_a_block_are_bounded() -> None:
+    """A few hundred bytes must not become a hundred thousand fields."""
+    shop = Shop()
+    for block in (b"\x82" * 2001, b"\x20" * 3 + b"\x82"):
+        peer = Peer(shop.server)
+        assert codes(await peer.ask(raw(1, 1, block, 5)))[0][0] == 0
+        await everything_is_given_back(shop, peer)
+
+
 async def test_streams_that_are_over_are_forgotten() -> None:
     """A connection that lives long costs no more than a new one."""
     shop = Shop()
@@ -431,7 +440,7 @@ def test_a_header_block_costs_its_length_and_not_its_square() -> None:
     """As it does where a decoder copies the rest of the block for each field."""
     block = b"\x00\x01a\x01b" * 32_000
     times = []
-    for decoder in (Decoder(1 << 30), OurDecoder(1 << 30)):
+    for decoder in (Decoder(1 << 30), OurDecoder(1 << 30, 1 << 20)):
         start = time.process_time()
         decoder.decode(block)
         times.append(time.process_time() - start)
