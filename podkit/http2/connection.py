@@ -42,11 +42,9 @@ class Http2Connection(asyncio.Protocol):
         self._requests = Requests(server, client, self._streams, self._answers, self._control, self._allowance)
         self._queue.finish, self._queue.fail = self._streams.finish, self._answers.break_off
         self._turn: asyncio.Handle | None = None  # the next, where there is work for one
-        self._is_behind = False  # frames have come that are not worked on
-        self._is_reading = True
+        self._is_behind, self._is_reading = False, True  # behind: frames have come that are not worked on
         self._first: Request | None = None  # handed over by HTTP/1.1
-        self._last_seen = 0.0  # when something was done for the client
-        self._ended_at = 0.0  # when the client ended its side
+        self._last_seen, self._ended_at = 0.0, 0.0  # when something was done for it, and when it ended its side
         self._unsent, self._taken_at = 0, 0.0  # while the client does not take what is sent
 
     # from the transport

@@ -48,6 +48,7 @@ class Shop:
             b"/big": Route(lambda request: Response(body=bytes(100_000))),
             b"/later": Route(lambda request: Delayed(0.02, lambda: self.echo(request))),
             b"/much-later": Route(lambda request: Delayed(60, lambda: self.echo(request))),
+            b"/shared": Route(lambda request: Response(body=[memoryview(bytes(100_000))])),
             b"/gate": Route(lambda request: Response(body=self.wait())),
             b"/abort": Route(lambda request: Abort()),
             b"/stream": Route(lambda request: Response(body=self.count(request))),
@@ -219,6 +220,45 @@ async def test_a_client_that_reads_nothing_is_let_go() -> None:
         await peer.wait(seconds)
         ends.append(peer.wire.end)
     assert ends == ["", "", "abort"]
+    await everything_is_given_back(shop, peer)
+
+
+async def test_what_a_client_leaves_unread_is_charged() -> None:
+    """Also where its answer is made of what others share; and a client for which there is no room is cut."""
+    for budget, end in ((1 << 20, ""), (60_000, "abort")):
+        shop = Shop(budget=budget)
+        peer = Peer(shop.server, {SettingsFrame.INITIAL_WINDOW_SIZE: 1 << 30})
+        await peer.ask(WindowUpdateFrame(0, 1 << 30))
+        peer.wire.takes = False
+        await peer.ask(peer.headers(1, *get("/shared")))
+        assert peer.wire.end == end
+        assert end or shop.server.budget.used >= len(peer.wire.buffer) > 60_000
+        await everything_is_given_back(shop, peer)
+
+
+async def test_a_head_is_not_late_while_its_client_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server reads nothing while the client does not take what it is sent."""
+    shop, clock = Shop(), time.monotonic
+    peer = Peer(shop.server)
+    peer.wire.takes = False
+    await peer.ask(peer.headers(1), HeadersFrame(3, peer.encoder.encode(GET), flags=["END_STREAM"]))
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 30)
+    peer.wire.take()
+    assert codes(await peer.wait(0)) == []
+    assert await peer.outcome(ContinuationFrame(3, b"", flags=["END_HEADERS"])) == "answer 200"
+    await everything_is_given_back(shop, peer)
+
+
+async def test_a_dialogue_that_ends_early_gives_its_window_back() -> None:
+    """What was sent to it and not taken does not hold up the connection's other streams."""
+    shop = Shop()
+    peer = Peer(shop.server)
+    for number in range(1, 401, 2):
+        peer.send(peer.headers(number, *get("/dialogue", method="POST"), ended=False))
+        peer.send(DataFrame(number, bytes(12_000)), RstStreamFrame(number))
+        await peer.settle(2)
+    assert codes(peer.seen) == []
+    assert await peer.outcome(peer.headers(401)) == "answer 200"
     await everything_is_given_back(shop, peer)
 
 
@@ -454,7 +494,6 @@ async def test_the_client_does_not_size_our_table() -> None:
         peer = Peer(shop.server, {SettingsFrame.HEADER_TABLE_SIZE: size})
         peer.decoder = Decoder()
         peer.decoder.max_allowed_table_size = size
-        peer.decoder.header_table_size = min(size, 4096)
         for number in range(1, 100, 2):
             assert await peer.outcome(peer.headers(number)) == "answer 200"
         assert not peer.decoder.header_table.dynamic_entries
