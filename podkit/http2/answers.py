@@ -44,7 +44,8 @@ class Answers:
     def begin(self, request: Request) -> None:
         """Answer HTTP/1.1's request as stream 1."""
         self._streams.last_id = 1
-        stream = self._streams.open_stream(1, request.head, len(request.body), ended=True)
+        kept = len(request.body) + len(request.raw)
+        stream = self._streams.open_stream(1, request.head, kept, ended=True)
         stream.route, stream.number = self._server.find_route(request.head), request.number
         self._answer(stream, request)
 

@@ -115,7 +115,7 @@ def test_it_waits_as_the_original_does(whoami: Server) -> None:
 def test_plain_has_none_of_them() -> None:
     """Then each path is answered as the original answers it."""
     with started("whoami", env={"WHOAMI_PLAIN": "true"}) as plain:
-        for path in ("/.who", "/.events", "/.live", "/prefix/.live"):
+        for path in ("/.who", "/.events", "/.live", "/prefix/.live", "/.raw", "/.hops", "/.answer?status=503"):
             assert b"\nGET %s HTTP/1.1\r\n" % path.encode() in plain.get(path).body
 
 

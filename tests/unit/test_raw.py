@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hyperframe.frame import DataFrame
+from hyperframe.frame import DataFrame, SettingsFrame, WindowUpdateFrame
 
 from podkit.limits import Limits
 from podkit.pod.pod import Pod
 from podkit.routes import FindRoute
 from podkit.server import Server
-from tests.http2 import Peer, get
+from tests.http2 import PREFACE, Peer, get
 from tests.inprocess import running
 from whoami.app import build_app, build_routes
 from whoami.health import Health
@@ -116,6 +116,25 @@ async def test_over_http2() -> None:
     assert peer.body(1) == b"\r\n".join(expected)
     await peer.ask(peer.headers(3, *get("/.raw")))
     assert peer.body(3).endswith(b":path: /.raw\r\n\r\n")
+    await peer.leave()
+    assert peer.server.budget.used == 0
+
+
+async def test_before_an_upgrade_to_http2() -> None:
+    """A request that HTTP/1.1 hands over has its bytes, which are charged as long as they are kept."""
+    upgrade = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAQAAAAA\r\n"  # no window
+    )
+    sent = b"POST /.raw HTTP/1.1\r\nhOST: a\r\nContent-Length: 90000\r\n%s\r\n" % upgrade + b"x" * 90_000
+    peer = Peer(Server(find()), opening=sent)
+    await peer.settle()
+    assert peer.wire.taken.startswith(b"HTTP/1.1 101 ")
+    del peer.wire.taken[: peer.wire.taken.index(b"\r\n\r\n") + 4]
+    await peer.ask(PREFACE, SettingsFrame(0, {4: 0}))
+    assert peer.body(1) == b""
+    assert peer.server.budget.used > len(sent)
+    await peer.ask(SettingsFrame(0, {4: 1 << 20}), WindowUpdateFrame(0, 1 << 20))
+    assert peer.body(1) == sent
     await peer.leave()
     assert peer.server.budget.used == 0
 
