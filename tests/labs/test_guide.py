@@ -75,6 +75,11 @@ def anonymous(text: str) -> str:
     return re.sub(r"(localhost):\d+|(curl/)[0-9.]+", r"\1\2", text)
 
 
+def way(text: str) -> str:
+    """What /.hops says, without what is certain to differ."""
+    return re.sub(r"\b(peer|id|request|hostname|addresses|node)=\S+", r"\1=...", text)
+
+
 def is_table(text: str) -> bool:
     """Whether a text begins with the header of what `kubectl get` prints."""
     return bool(re.match(r"(NAMESPACE +)?NAME  +[A-Z]", text))
@@ -92,7 +97,7 @@ def names(table: str) -> list[tuple[str, str]]:
     return sorted((row[0] if place else "", row[place].rpartition("/")[2]) for row in rows)
 
 
-ECHOES = [example for example in TYPED if "GET /" in example.output]
+ECHOES = [example for example in TYPED if re.match(r"Name: (?s:.*)^GET /", example.output, re.MULTILINE)]
 LINES = re.compile(r"( *\d+ )?(You've hit|Hostname: |Name: )")
 ANSWERS = [example for example in TYPED if LINES.match(example.output) and example not in ECHOES]
 
@@ -223,6 +228,15 @@ def test_an_echo_is_what_whoami_answers_to_such_a_request(example: Example) -> N
     with started("whoami", "--name", name[1]) as server:
         answer = server.ask(f"{head}\r\n\r\n".encode())
     assert anonymous(answer.body.decode()) == anonymous(example.output)
+
+
+@pytest.mark.parametrize("example", named(r"/\.hops$"), ids=str)
+def test_hops_are_what_whoami_tells_of_such_claims(example: Example) -> None:
+    """The headers that a page shows as claimed, sent again, give the text shown; so do contradictions."""
+    claims = re.findall(r"^claimed  (\S+) +(.*)$", example.output, re.MULTILINE)
+    with started("whoami", env={"NODE_NAME": "worker1"}) as server:
+        told = server.get("/.hops", *(f"{name}: {value}" for name, value in claims)).body.decode()
+    assert way(told) == way(example.output)
 
 
 @pytest.fixture(scope="module")

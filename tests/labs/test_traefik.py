@@ -6,6 +6,7 @@ Traefik 3.7.15 is built with the Gateway API 1.6.3.
 import base64
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from aiohttp import ClientSession
 
 from tests.certificates import Identity, issue
 from tests.labs.cluster import Object
+from tests.labs.guide import DOCS, examples
 from tests.labs.trainee import Trainee, trainee
 from tests.needs import find, require, works
 from tests.proxies import free_port, pod
@@ -27,6 +29,7 @@ from tests.server import wait_for
 
 pytestmark = [pytest.mark.xdist_group("traefik"), pytest.mark.slow]
 
+LIE = "192.0.2.7"  # an address that lab 7 writes into headers
 PROVIDERS = ("kubernetesingress", "kubernetescrd", "kubernetesgateway")
 APPLY = [
     "kubectl apply -k k8s",
@@ -170,6 +173,28 @@ def test_an_ingress_takes_the_pods_in_turn(labs: Labs, path: str, replicas: int)
     for counts in (apart, kept):
         assert len(counts) == replicas
         assert all(abs(count - 10) <= off for count in counts.values())
+
+
+def shown(page: str, path: str) -> tuple[list[str], str]:
+    """What a page types after `curl` to ask the Ingress for a path, and what it shows."""
+    typed = [one for one in examples(DOCS / page) if one.command.endswith(f"http://$INGRESS{path}")]
+    (example,) = (one for one in typed if "kubectl" not in one.command)
+    return shlex.split(example.command.replace("$INGRESS", "WEB"))[1:], example.output
+
+
+def plain(text: str) -> str:
+    """The text without addresses, ports and the names of pods and proxies."""
+    text = re.sub(r"  node=\S+|(curl/)\S+", r"\1", text)
+    text = re.sub(r"\b(peer|id|request|hostname|addresses)=\S+", r"\1=...", text)
+    text = re.sub(r"(X-Forwarded-(?:Port|Server):? +)\S+", r"\1...", text)
+    return re.sub(r"\b\d+\.\d+\.\d+\.\d+(?::\d+)?", lambda found: found[0] if found[0] == LIE else "IP", text)
+
+
+@pytest.mark.parametrize("path", ["/.hops", "/.raw"])
+def test_lab_7_shows_what_comes_through_traefik(labs: Labs, path: str) -> None:
+    """Its claims and the contradiction; and the bytes: Traefik's order, spelling, and what it adds."""
+    arguments, output = shown("7-where-the-client-comes-from.md", path)
+    assert plain(labs.curl(*arguments)) == plain(output)
 
 
 def test_an_ingress_before_a_headless_service_balances(labs: Labs) -> None:
