@@ -76,6 +76,14 @@ class Opening(asyncio.Protocol):
         elif age > self._server.limits.idle_timeout:
             self._transport.close()
 
+    def in_flight(self) -> int:
+        """None yet."""
+        return 0
+
+    def idle_since(self) -> float:
+        """Since it is there."""
+        return self._client.opened
+
     def say_goodbye(self) -> None:
         """Nothing has been asked yet."""
 

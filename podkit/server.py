@@ -4,31 +4,15 @@ import asyncio
 import itertools
 import time
 from email.utils import formatdate
-from typing import Protocol
 
 from podkit.budget import Budget
+from podkit.connections import Connections
 from podkit.limits import Limits
 from podkit.log import AccessLog
 from podkit.message import Client, Tls, render_address
 from podkit.routes import FindRoute
 
 _DRAIN_INTERVAL = 0.02  # seconds between two looks at the connections that are left
-
-
-class Connection(Protocol):
-    """A client's connection, whatever it speaks."""
-
-    def check(self, now: float) -> None:
-        """End what has stood still for too long; `now` is in seconds of the monotonic clock."""
-
-    def say_goodbye(self) -> None:
-        """The server leaves: take no new work, where the protocol has a way to say so."""
-
-    def close_if_quiet(self, now: float) -> None:
-        """Close now if nothing is under way and nothing has just been sent."""
-
-    def abort(self) -> None:
-        """Close at once."""
 
 
 class Clock:
@@ -68,10 +52,12 @@ class Server:
         self.limits = limits or Limits()
         self.access_log = access_log
         self.budget = Budget(self.limits.budget)
-        self.room = Budget(self.limits.connections)
         self.clock = Clock()
         self.draining = False
-        self.connections: set[Connection] = set()
+        self.room = Budget(self.limits.connections)
+        self.connections = Connections(self.room, self.limits.connection_cost)
+        self.newest: Client | None = None
+        self.answered = 0  # requests
         self._worker = worker
         self._numbers = itertools.count(1)
         self._timer: asyncio.TimerHandle | None = None
@@ -80,7 +66,13 @@ class Server:
         """The client at the other end of a transport."""
         tls: Tls | None = transport.get_extra_info("tls")
         peer = render_address(transport.get_extra_info("peername"))
-        return Client(f"w{self._worker}-{next(self._numbers):x}", peer, time.monotonic(), tls)
+        client = Client(f"w{self._worker}-{next(self._numbers):x}", peer, time.monotonic(), tls)
+        self.newest = client
+        return client
+
+    def in_flight(self) -> int:
+        """How many requests are under way."""
+        return sum(connection.in_flight() for connection in self.connections)
 
     def start(self) -> None:
         """Look after the connections' times from now on, in the running event loop."""
@@ -89,25 +81,28 @@ class Server:
 
     def _check(self) -> None:
         now = time.monotonic()
-        for connection in tuple(self.connections):
+        for connection in self.connections:
             connection.check(now)
         self.start()
 
-    async def drain(self, grace_period: float) -> None:
+    async def drain(self, grace_period: float) -> int:
         """Let every request be answered, for at most `grace_period` seconds, and close all connections.
 
-        A connection that has sent nothing for a moment is closed; any other after its next answer.
+        A connection that has sent nothing for a moment is closed; any other after its next answer. Returns the
+        number of requests that were cut off.
         """
         self.draining = True
         deadline = time.monotonic() + grace_period
-        for connection in tuple(self.connections):
+        for connection in self.connections:
             connection.say_goodbye()
         while self.connections and (now := time.monotonic()) < deadline:
-            for connection in tuple(self.connections):
+            for connection in self.connections:
                 connection.close_if_quiet(now)
             await asyncio.sleep(_DRAIN_INTERVAL)
-        for connection in tuple(self.connections):
+        cut = self.in_flight()
+        for connection in self.connections:
             connection.abort()
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.sleep(0)  # for the transports to close
+        return cut

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 PATIENCE = 10.0  # seconds that a test waits for what should happen at once
@@ -158,10 +159,32 @@ def wait_for(condition: Callable[[], object], within: float = PATIENCE) -> None:
         time.sleep(0.01)
 
 
+def has_unread(server: Server) -> bool:
+    """Whether the kernel still holds bytes, or connections, that the server has not taken."""
+    table = "".join(Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6"))
+    queues = re.findall(rf":{server.port:04X} \S+ 0[1A] \S+:([0-9A-F]+) ", table)
+    return any(int(queue, 16) for queue in queues)
+
+
+LOOPS = ("uvloop", "asyncio")
+
+
+def command(program: str, *arguments: str, loop: str = "uvloop") -> list[str]:
+    """How to start a program on a free port, on an event loop."""
+    if loop == "uvloop":
+        return [sys.executable, "-m", program, "--port", "0", *arguments]
+    code = (
+        f"import sys, runpy; sys.modules['uvloop'] = None; runpy.run_module({program!r}, run_name='__main__')"
+    )
+    return [sys.executable, "-c", code, "--port", "0", *arguments]
+
+
 @contextmanager
-def started(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+def started(
+    program: str, *arguments: str, env: Mapping[str, str] | None = None, loop: str = "uvloop"
+) -> Iterator[Server]:
     """A program on a free port, stopped and checked at the end."""
-    server = Server([sys.executable, "-m", program, "--port", "0", *arguments], env or {})
+    server = Server(command(program, *arguments, loop=loop), env or {})
     try:
         yield server
         server.stop()

@@ -134,6 +134,7 @@ class Http1Connection(asyncio.Protocol):
             is_last = reader.last or ((server.draining or self._has_ended) and position == len(data))
             out.append(answers.render(request, answer, is_last, seen, seen))
             size += len(out[-1])
+        server.answered += len(out)
         if reader.interim:
             out.append(reader.interim)
             reader.interim = b""
@@ -198,6 +199,7 @@ class Http1Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _after_answer(self) -> None:
+        self._server.answered += 1
         if self._answers.is_over:
             self._hang_up()
         else:
@@ -259,6 +261,15 @@ class Http1Connection(asyncio.Protocol):
         """Refuse a request that does not arrive in time."""
         if not self._answers.is_over:
             self._refuse_now(error(408, reason))
+
+    def in_flight(self) -> int:
+        """One, or none: its requests are answered one after the other."""
+        return int(bool(self._is_busy() or self._held or self._reader.head) and not self._answers.is_over)
+
+    def idle_since(self) -> float | None:
+        """Since the client's last bytes; a head that has begun to come is no request yet."""
+        busy = self._answers.is_over or self._is_busy() or self._reader.head
+        return None if busy else self._last_seen
 
     def say_goodbye(self) -> None:
         """The answers say so, by ``Connection: close``."""

@@ -159,6 +159,14 @@ class WebSocketConnection(asyncio.Protocol):
         elif now - self._last_seen > limits.websocket_timeout:
             self._end(_GOING_AWAY)
 
+    def in_flight(self) -> int:
+        """None: its request is answered."""
+        return 0
+
+    def idle_since(self) -> float:
+        """Since the client's last bytes."""
+        return self._last_heard
+
     def say_goodbye(self) -> None:
         """Close with 1001, and wait for no client that does not react."""
         self._end(_GOING_AWAY)

@@ -44,6 +44,7 @@ class Http2Connection(asyncio.Protocol):
         self._turn: asyncio.Handle | None = None  # the next, where there is work for one
         self._is_behind, self._is_reading = False, True  # behind: frames have come that are not worked on
         self._first: Request | None = None  # handed over by HTTP/1.1
+        self._is_asked_to_leave = False
         self._last_seen, self._ended_at = 0.0, 0.0  # when something was done for it, and when it ended its side
         self._unsent, self._taken_at = 0, 0.0  # while the client does not take what is sent
 
@@ -59,8 +60,6 @@ class Http2Connection(asyncio.Protocol):
         if not self._room.resize(limits.http2_cost):
             return self._fail(Code.ENHANCE_YOUR_CALM)
         self._streams.open_window()
-        if self._server.draining:
-            self.say_goodbye()
         if self._first is not None:
             self._answers.begin(self._first)
         self._end_turn()
@@ -149,6 +148,8 @@ class Http2Connection(asyncio.Protocol):
         queue.sent = 0
         if self._answers.settle():
             has_more = queue.pump() or has_more
+        if self._server.draining and self._streams.last_id:  # who has just connected gets an answer first
+            self._ask_to_leave()
         if self._control.client_knows or self._answers.closes:
             self._decide_last()
         queue.flush(transport)
@@ -198,12 +199,25 @@ class Http2Connection(asyncio.Protocol):
 
     # the end
 
+    def in_flight(self) -> int:
+        """Its open streams."""
+        return len(self._streams.open)
+
+    def idle_since(self) -> float | None:
+        """Since the client's last bytes."""
+        return None if self._streams.open or self._is_behind else self._last_seen
+
     def say_goodbye(self) -> None:
         """Ask the client to open no more streams here; those that are on their way are answered."""
         self._answers.say_farewell()
-        self._queue.write_goaway(frames.MAX_WINDOW)
-        self._queue.write(frames.PING, 0, 0, GOODBYE)
+        self._ask_to_leave()
         self._end_turn()
+
+    def _ask_to_leave(self) -> None:
+        if not self._is_asked_to_leave:
+            self._is_asked_to_leave = True
+            self._queue.write_goaway(frames.MAX_WINDOW)
+            self._queue.write(frames.PING, 0, 0, GOODBYE)
 
     def close_if_quiet(self, now: float) -> None:
         """Close if nothing is under way and no request has just been sent."""

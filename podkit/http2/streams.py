@@ -18,6 +18,7 @@ class Streams:
     """By number. What a stream holds is charged to the process's budget from the end of a turn on."""
 
     def __init__(self, server: Server, queue: SendQueue, allowance: Allowance) -> None:
+        self._server = server
         self._budget = server.budget
         self._limits = server.limits
         self._queue = queue
@@ -77,6 +78,7 @@ class Streams:
 
     def finish(self, stream: Stream) -> None:
         """A stream is answered."""
+        self._server.answered += 1
         self.drop(stream)
         self._allowance.earn_answer()
         if stream.ended:

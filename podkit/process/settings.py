@@ -69,8 +69,11 @@ class Settings:
     idle_timeout: float = flag(
         "75s", parse_timeout, "DURATION", "close connections that ask nothing for so long"
     )
+    shutdown_delay: float = flag(
+        "0s", parse_seconds, "DURATION", "after SIGTERM, go on accepting connections for so long"
+    )
     grace_period: float = flag(
-        "10s", parse_seconds, "DURATION", "at the end, finish requests in flight for at most so long"
+        "10s", parse_seconds, "DURATION", "then finish requests in flight for at most so long"
     )
     proxy_protocol: bool = switch(
         "serve only connections that begin with a PROXY header, v1 or v2", "WHOAMI_PROXY_PROTOCOL"

@@ -1,5 +1,6 @@
-"""Several processes on one port: started, replaced when they die, and ended together."""
+"""Several processes on one port: started, restarted when they crash, and ended together."""
 
+import itertools
 import os
 import signal
 import socket
@@ -10,37 +11,32 @@ from functools import partial
 from typing import Final
 
 from podkit.log import log_line
+from podkit.process.ending import ending_signals
 
-SIGNALS: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGCHLD))
-_SHORT_LIFE: Final = 1.0  # seconds; a worker that died sooner is not replaced sooner
+_SHORT_LIFE: Final = 1.0  # seconds; a worker that crashed sooner is not restarted sooner
 
-
-Work = Callable[[socket.socket, int], None]
+Work = Callable[[socket.socket, int, int], None]
 
 
 def supervise(program: str, listeners: Sequence[socket.socket], work: Work) -> int:
     """Run `work` with each listener in a process of its own until a signal ends them all; the exit status.
 
-    A worker that dies is replaced. Its listener stays open meanwhile, so that no client is refused. `work` also
-    gets a file descriptor that comes to its end when this process is gone, lest workers outlive it.
+    The signals that end it must be blocked. A worker that crashes is restarted. Its listener stays open
+    meanwhile, so that no client is refused. `work` also gets the worker's number, 1 for the first and never the
+    same again, and a file descriptor that comes to its end when this process leaves, or is gone.
     """
     lifeline, held = os.pipe()
-    start = partial(_start, work, listeners, lifeline, held)
+    numbers = itertools.count(1)
+
+    def start(listener: socket.socket) -> int:
+        return _start(partial(work, listener, next(numbers), lifeline), listener, listeners, held)
+
+    awaited = {*ending_signals(), signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     workers = {start(listener): (listener, time.monotonic()) for listener in listeners}
     stopping = False
-    while workers:
-        number = signal.sigwait(SIGNALS)
-        if number != signal.SIGCHLD:
-            for listener in listeners:
-                listener.close()  # else the kernel would take connections that nobody accepts
-            for pid in workers:
-                os.kill(pid, number)
-            if stopping:
-                log_line(f"{program}: {signal.Signals(number).name} again, leaving at once")
-                return 128 + number
-            log_line(f"{program}: {signal.Signals(number).name}, finishing requests")
-            stopping = True
-        for pid, status in _reap():
+    while True:
+        for pid, status in reap():
             found = workers.pop(pid, None)
             if found is None or stopping:
                 continue
@@ -48,14 +44,28 @@ def supervise(program: str, listeners: Sequence[socket.socket], work: Work) -> i
             log_line(f"{program}: worker {pid} {_describe(status)}, starting another")
             time.sleep(max(0.0, _SHORT_LIFE - (time.monotonic() - born)))
             workers[start(listener)] = (listener, time.monotonic())
-    log_line(f"{program}: stopped")
-    return 0
+        if not workers:
+            log_line(f"{program}: all workers are done")
+            return 0
+        number = signal.sigwait(awaited)
+        if number != signal.SIGCHLD:
+            name = signal.Signals(number).name
+            if stopping:
+                log_line(f"{program}: {name} again, leaving at once")
+                for pid in workers:
+                    os.kill(pid, number)
+                return 128 + number
+            log_line(f"{program}: {name}: leaving, with {len(workers)} workers")
+            for listener in listeners:
+                listener.close()  # else the kernel would take connections that nobody accepts
+            os.close(held)
+            stopping = True
 
 
 def _start(
-    work: Work, listeners: Sequence[socket.socket], lifeline: int, held: int, listener: socket.socket
+    work: Callable[[], None], listener: socket.socket, listeners: Sequence[socket.socket], held: int
 ) -> int:
-    """The number of the new process. It never returns from here."""
+    """Fork. Returns the child's pid; the child exits inside."""
     pid = os.fork()
     if pid:
         return pid
@@ -66,7 +76,7 @@ def _start(
         for other in listeners:
             if other is not listener:
                 other.close()
-        work(listener, lifeline)
+        work()
         status = 0
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 1
@@ -75,7 +85,7 @@ def _start(
     os._exit(status)
 
 
-def _reap() -> Iterator[tuple[int, int]]:
+def reap() -> Iterator[tuple[int, int]]:
     """The processes that have ended, and how; process 1 gets those that others left behind, too."""
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:

@@ -189,6 +189,14 @@ class Handshake(asyncio.Protocol):
         if now - self._since > (limits.linger if self._over else limits.head_timeout):
             self._transport.abort()
 
+    def in_flight(self) -> int:
+        """None yet."""
+        return 0
+
+    def idle_since(self) -> float:
+        """Since the client's last record."""
+        return self._last_seen
+
     def say_goodbye(self) -> None:
         """Nothing has been asked yet."""
 

@@ -565,7 +565,7 @@ def test_calls_in_flight_survive_the_end() -> None:
         calls = [method.future(late(), timeout=2 * PATIENCE) for _ in range(20)]
         assert unary(channel, BENCH, BenchRequest(), BenchReply).data == 1  # which the server reads after those
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: any("finishing" in line for line in server.err))
+        wait_for(lambda: any("leaving" in line for line in server.err))
         stopping.set()
         assert [call.result().data for call in calls] == [1] * 20
         assert server.process.wait(PATIENCE) == 0

@@ -1,5 +1,6 @@
 """Start, signals, the end, and what the kernel changes meanwhile."""
 
+import contextlib
 import os
 import re
 import signal
@@ -14,15 +15,36 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import PATIENCE, Client, Server, request, started, wait_for
+from tests.needs import require
+from tests.server import LOOPS, PATIENCE, Client, Server, command, has_unread, request, started, wait_for
 
 SERVERS = ["whoami", "whereami"]
 
 
+def sockets(server: Server) -> int:
+    """How many sockets a server has."""
+    return sum(link.startswith("socket:") for link in links(server.process.pid))
+
+
+def links(pid: int) -> list[str]:
+    """What the file descriptors of a process are."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(path.readlink()))
+    return found
+
+
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """A program that ends by itself."""
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, env=env or {}, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=env or {},
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("program", SERVERS)
@@ -43,9 +65,9 @@ def test_a_request_in_flight_is_finished() -> None:
     with started("whoami") as server, server.connect() as client:
         client.send(request("/?wait=1s"))
         client.send(request("/pipelined"))
-        wait_for(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) > 8)
+        wait_for(lambda: not has_unread(server))
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: any("finishing" in line for line in server.err))
+        wait_for(lambda: any("leaving" in line for line in server.err))
         first, second = client.read(), client.read()
         assert first is not None
         assert second is not None
@@ -60,7 +82,7 @@ def test_the_grace_period_ends() -> None:
     """A request that would take longer is given up, and the status is still 0."""
     with started("whoami", "--grace-period", "300ms") as server, server.connect() as client:
         client.send(request("/?wait=1h"))
-        wait_for(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) > 8)
+        wait_for(lambda: not has_unread(server))
         start = time.monotonic()
         server.stop()
         assert 0.2 < time.monotonic() - start < 4
@@ -70,9 +92,9 @@ def test_a_second_signal_ends_it_at_once() -> None:
     """Nobody has to wait for the grace period."""
     with started("whoami", "--grace-period=1h") as server, server.connect() as client:
         client.send(request("/?wait=1h"))
-        wait_for(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) > 8)
+        wait_for(lambda: not has_unread(server))
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: any("finishing" in line for line in server.err))
+        wait_for(lambda: any("leaving" in line for line in server.err))
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
         assert "Traceback" not in "".join(server.err)
@@ -127,16 +149,15 @@ def test_no_request_is_lost_in_a_restart() -> None:
 def test_a_waiting_request_does_not_outlive_its_client(reset: bool) -> None:
     """The connection is given up soon after the client is gone."""
     with started("whoami") as server:
-        folder = Path(f"/proc/{server.process.pid}/fd")
-        before = len(list(folder.iterdir()))
+        before = sockets(server)
         client = server.connect()
         client.send(request("/?wait=1h"))
-        wait_for(lambda: len(list(folder.iterdir())) > before)
+        wait_for(lambda: sockets(server) > before)
         if reset:
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.reader.close()
         client.socket.close()
-        wait_for(lambda: len(list(folder.iterdir())) == before, 5)
+        wait_for(lambda: sockets(server) == before, 5)
 
 
 @pytest.mark.parametrize("program", SERVERS)
@@ -185,9 +206,7 @@ def test_both_protocols_on_one_port(whoami: Server) -> None:
 
 def test_runs_without_uvloop() -> None:
     """Where there is no uvloop, asyncio's own loop serves, and ends as well."""
-    code = "import sys, runpy; sys.modules['uvloop'] = None; runpy.run_module('whoami', run_name='__main__')"
-    server = Server([sys.executable, "-c", code, "--port", "0"], {})
-    try:
+    with started("whoami", loop="asyncio") as server:
         answers = [
             server.get("/"),
             server.get("/", method="POST", body=b"hello"),
@@ -196,18 +215,80 @@ def test_runs_without_uvloop() -> None:
         assert [answer.status for answer in answers] == [200] * 3
         assert len(answers[2].body) == 1 << 20
         assert server.ask(request("/?wait=20ms"), half_close=True).status == 200
+
+
+def used(server: Server) -> float:
+    """Seconds of CPU that a server has used."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_too_few_file_descriptors(loop: str) -> None:
+    """Clients wait, with one line a second and without a busy loop, until there are some again."""
+    limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command("whoami", loop=loop)]
+    server = Server(limited, {"PATH": os.environ["PATH"]})
+    try:
+        waiting = [server.connect() for _ in range(100)]
+        for client in waiting:
+            client.send(request("/?wait=1h"))
+        wait_for(lambda: any("connections have to wait" in line for line in server.err))
+        before, lines = used(server), len(server.err)
+        time.sleep(2.2)
+        assert used(server) - before < 1
+        assert 0 < len(server.err) - lines < 4
+        assert set(server.err[1:]) == {"error: connections have to wait: Too many open files\n"}
+        late = server.connect()
+        late.send(request("/"))
+        for client in waiting:
+            client.__exit__()
+        answer = late.read()
+        assert answer is not None
+        assert answer.status == 200
         server.stop()
     finally:
         server.process.kill()
+
+
+def listening_port(process: "subprocess.Popen[bytes]") -> int:
+    """The port that a process listens on, as the kernel knows it; 0 where it does not yet."""
+    own = links(process.pid)
+    for row in Path("/proc/net/tcp6").read_text().splitlines()[1:]:
+        fields = row.split()
+        if fields[3] == "0A" and f"socket:[{fields[9]}]" in own:
+            return int(fields[1].rpartition(":")[2], 16)
+    return 0
+
+
+@pytest.mark.parametrize("program", [["whoami", "--verbose"], ["whereami"]], ids=" ".join)
+def test_standard_streams_that_are_closed(program: list[str]) -> None:
+    """It serves, and says nothing to anybody."""
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command(*program)]
+    with subprocess.Popen(closed) as process:
+        try:
+            wait_for(lambda: listening_port(process))
+            for _ in range(3):
+                with Client(
+                    socket.create_connection(("127.0.0.1", listening_port(process)), PATIENCE)
+                ) as client:
+                    client.send(request("/"))
+                    answer = client.read()
+                    assert answer is not None
+                    assert answer.status == 200
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("program", [["whoami", "--verbose"], ["whereami"]], ids=" ".join)
 def test_a_log_that_nobody_reads_holds_up_nobody(program: list[str], workers: str) -> None:
     """Requests are answered and signals heeded, though the pipes to whoever started it are full."""
-    command = [sys.executable, "-m", *program, "--port", "0", "--workers", workers]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, bufsize=0, env={}) as process:
+    with subprocess.Popen(
+        command(*program, "--workers", workers), stdout=pipe, stderr=pipe, bufsize=0, env={}
+    ) as process:
         assert process.stderr is not None
         found = re.search(rb":(\d+)[\n ]", process.stderr.readline())
         assert found is not None
@@ -223,24 +304,42 @@ def test_a_log_that_nobody_reads_holds_up_nobody(program: list[str], workers: st
 
 def in_namespace(*words: str) -> list[str]:
     """A command with namespaces of its own; fails the test where this machine allows none."""
-    command = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), *words]
-    return command
+    return ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), *words]
 
 
 def test_serves_as_process_1() -> None:
     """As in a container: it takes signals, and leaves with status 0."""
-    command = in_namespace(
-        "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m", "whoami", "--port", "0"
-    )
-    server = Server(command, {})
+    server = Server(in_namespace("--pid", "--fork", "--kill-child", "--mount-proc", *command("whoami")), {})
     try:
         assert server.get("/").status == 200
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGTERM)
+        os.kill(children(server.process.pid)[0], signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
-        assert any("stopped" in line for line in server.err)
+        assert any("done: " in line for line in server.err)
     finally:
         server.process.kill()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_reaps_orphans_as_process_1(workers: str) -> None:
+    """What a shell in the container leaves behind is not left as a zombie."""
+    require("namespaces")
+    orphan = '(sleep 0.2 & exit); exec "$@"'  # whose parent is process 1, as soon as its own has gone
+    words = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", orphan, "sh"]
+    server = Server(
+        in_namespace(*words, *command("whoami", "--workers", workers)), {"PATH": os.environ["PATH"]}
+    )
+    try:
+        (first,) = children(server.process.pid)
+        wait_for(lambda: len(children(first)) == (0 if workers == "1" else 2))
+        os.kill(first, signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 0
+    finally:
+        server.process.kill()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, or has inherited; zombies, too."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_new_address_is_in_the_next_answer() -> None:
@@ -269,6 +368,6 @@ def test_a_new_address_is_in_the_next_answer() -> None:
         sys.exit(server.wait())
         """
     )
-    command = in_namespace("--net", "--uts", sys.executable, "-c", script)
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    alone = in_namespace("--net", "--uts", sys.executable, "-c", script)
+    ended = subprocess.run(alone, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -575,7 +575,7 @@ def test_a_signal_drains(tmp_path: Path) -> None:
         busy.send(request("/?wait=500ms"))
         wait_for(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) > 10)
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: any("finishing requests" in line for line in server.err))
+        wait_for(lambda: any("leaving" in line for line in server.err))
         with Client(client_context().wrap_socket(late, suppress_ragged_eofs=False)) as client:
             client.send(request("/bench"))
             answer = client.read()

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from podkit.process.cpus import count_cpus
-from tests.server import PATIENCE, Server, request, started, wait_for
+from tests.server import PATIENCE, Server, has_unread, request, started, wait_for
 
 ASK = request("/bench")
 
@@ -80,17 +79,10 @@ def test_a_signal_ends_all(program: str, number: signal.Signals) -> None:
         with server.connect() as client:
             client.send(request("/?wait=500ms"))
             client.send(ASK)
-            wait_for(lambda: not client_has_unread(server))
+            wait_for(lambda: not has_unread(server))
             server.stop(number)
             assert client.read() is not None
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-
-
-def client_has_unread(server: Server) -> bool:
-    """Whether the kernel still holds bytes that the server has not read."""
-    table = "".join(Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6"))
-    queues = re.findall(rf":{server.port:04X} \S+ 01 \S+:([0-9A-F]+) ", table)
-    return any(int(queue, 16) for queue in queues)
 
 
 def test_workers_do_not_outlive_their_parent() -> None:
@@ -115,20 +107,34 @@ def test_a_second_signal_ends_all_at_once() -> None:
     """With the status that a shell gives for it."""
     with started("whoami", "--workers", "2") as server, server.connect() as client:
         client.send(request("/?wait=1m"))
-        wait_for(lambda: not client_has_unread(server))
+        wait_for(lambda: not has_unread(server))
         pids = workers(server)
         server.process.terminate()
-        wait_for(lambda: any("finishing" in line for line in server.err))
+        wait_for(lambda: any("leaving" in line for line in server.err))
         server.process.terminate()
         assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
         wait_for(lambda: not [pid for pid in pids if is_alive(pid)])
         server.process.returncode = 0  # as it was meant here
 
 
-def test_a_taken_port_is_told() -> None:
+@pytest.mark.parametrize("after", ["1", "2"])
+@pytest.mark.parametrize("before", ["1", "2"])
+def test_it_can_be_started_again_at_once(before: str, after: str) -> None:
+    """Connections that the kernel has not quite forgotten do not keep the port, whatever the workers."""
+    with started("whoami", "--workers", before) as first:
+        for _ in range(20):
+            assert first.get("/bench", "Connection: close").status == 200  # the server closes first
+    with started("whoami", "--workers", after, "--port", str(first.port)) as second:
+        assert second.port == first.port
+        assert second.get("/bench").status == 200
+
+
+@pytest.mark.parametrize("after", ["1", "2"])
+@pytest.mark.parametrize("before", ["1", "2"])
+def test_a_taken_port_is_told(before: str, after: str) -> None:
     """Though workers share theirs, two servers do not."""
-    with started("whoami", "--workers", "2") as server:
-        command = [sys.executable, "-m", "whoami", "--workers", "2", "--port", str(server.port)]
+    with started("whoami", "--workers", before) as server:
+        command = [sys.executable, "-m", "whoami", "--workers", after, "--port", str(server.port)]
         second = subprocess.run(command, capture_output=True, text=True, env={}, check=False)
         assert second.returncode == 1
         assert second.stderr.startswith(f"whoami: port {server.port} is taken")

@@ -310,7 +310,7 @@ async def test_a_dialogue_shares_the_budget() -> None:
 
 async def test_connections_share_the_room() -> None:
     """One for which there is none is told to calm down."""
-    shop = Shop(connections=2 * Limits().http2_cost)
+    shop = Shop(connections=2 * (Limits().http2_cost + Limits().connection_cost))
     peers = [Peer(shop.server) for _ in range(3)]
     assert [codes(await peer.settle()) for peer in peers] == [[], [], [(0, ENHANCE_YOUR_CALM)]]
     assert await peers[0].outcome(peers[0].headers(1)) == "answer 200"

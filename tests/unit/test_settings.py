@@ -82,6 +82,7 @@ LIMITS = {
     "a message of a gRPC call, unpacked": "max_call_message",
     "memory for what clients send and have not read": "budget",
     "memory for connections": "connections",
+    "… of which a connection takes": "connection_cost",
     "… and more with TLS": "tls_cost",
     "… and more with HTTP/2": "http2_cost",
 }
@@ -142,8 +143,8 @@ def test_a_flag_beats_its_variable() -> None:
 
 def test_durations_are_gos() -> None:
     """In seconds."""
-    settings = read("--idle-timeout=1m30s", "-grace-period", "300ms")
-    assert (settings.idle_timeout, settings.grace_period) == (90.0, 0.3)
+    settings = read("--idle-timeout=1m30s", "--shutdown-delay", "300ms", "-grace-period=0")
+    assert (settings.idle_timeout, settings.shutdown_delay, settings.grace_period) == (90.0, 0.3, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_durations_are_gos() -> None:
         (["--", "stray"], "unexpected argument '--'"),
         (["--verbose=perhaps"], "--verbose: 'perhaps' is not a boolean: use true or false"),
         (["--grace-period", "soon"], "--grace-period: 'soon' is not a duration: write 300ms, 1.5s or 1m2s"),
-        (["--grace-period=-1s"], "--grace-period: '-1s' is negative: give a duration such as 10s"),
+        (["--shutdown-delay=-1s"], "--shutdown-delay: '-1s' is negative: give a duration such as 10s"),
         (["--idle-timeout=0"], "--idle-timeout: '0' leaves no time: give a duration such as 75s"),
         (["--max-body", "1.5"], "--max-body: '1.5' is not a number of bytes"),
         (["--workers", "0"], "--workers: '0' is not a number of workers: give 1 to 256, or auto"),

@@ -1,0 +1,96 @@
+"""New connections: taken from the listener in the event loop, as many as there is room for."""
+
+import asyncio
+import errno
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from podkit.log import log_line
+from podkit.process.listen import refuse_new
+from podkit.server import Server
+
+# what accept() tells of a client that has gone again, or can't be reached any more (man 2 accept)
+_GONE: Final = {
+    *(errno.ECONNABORTED, errno.ECONNRESET, errno.EPROTO, errno.EPERM, errno.ETIMEDOUT, errno.EOPNOTSUPP),
+    *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOPROTOOPT),
+}
+_AT_ONCE: Final = 64  # connections, before those that there are get their turn
+_PAUSE: Final = 0.1  # seconds in which something may become free, where the system is short of it
+_LAST_LOOK: Final = 0.1  # seconds, for handshakes of TCP that are under way when the listener closes
+
+
+class Acceptor:
+    """Gives each connection a protocol of `build_protocol`, from `start` to `finish`."""
+
+    def __init__(
+        self, server: Server, listener: socket.socket, build_protocol: Callable[[], asyncio.Protocol]
+    ) -> None:
+        self._server = server
+        self._listener = listener
+        self._build_protocol = build_protocol
+        self._opening: set[asyncio.Task[object]] = set()
+        self._more = server.limits.tls_cost + server.limits.http2_cost  # that a connection may take
+        self._told_at = 0.0  # of what was wrong
+
+    def start(self) -> None:
+        """Accept in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+
+    async def finish(self, keep_open: bool = False) -> None:
+        """Accept what clients have begun to connect, and close the listener.
+
+        What another process goes on to accept is left to it, by `keep_open`.
+        """
+        if not keep_open:
+            refuse_new(self._listener)
+            await asyncio.sleep(_LAST_LOOK)
+            while self._accept():
+                pass
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        while self._opening:
+            await asyncio.wait(self._opening)
+
+    def _accept(self) -> bool:
+        """Whether there may be more."""
+        for _ in range(_AT_ONCE):
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return False
+            except OSError as problem:
+                if problem.errno in _GONE:
+                    continue
+                self._pause(problem)
+                return False
+            if self._server.connections.has_room(self._more):
+                opening = self._loop.create_task(
+                    self._loop.connect_accepted_socket(self._build_protocol, connection)
+                )
+                self._opening.add(opening)
+                opening.add_done_callback(self._opening.discard)
+            else:
+                connection.close()
+                self._tell("connections are refused: all that there is room for are busy")
+        return True
+
+    def _pause(self, problem: OSError) -> None:
+        """Let clients wait for a moment: the system is short of something, such as file descriptors."""
+        self._server.connections.make_room()
+        self._tell(f"connections have to wait: {problem.strerror}")
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _tell(self, text: str) -> None:
+        """A line a second at the most."""
+        now = time.monotonic()
+        if now - self._told_at >= 1:
+            self._told_at = now
+            log_line(f"error: {text}")

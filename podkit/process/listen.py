@@ -1,0 +1,87 @@
+"""Listening sockets: opened, shared among workers, and closed without losing a connection."""
+
+import array
+import errno
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Final
+
+from podkit.errors import ListenError
+
+_BACKLOG: Final = 1024
+_SO_ATTACH_FILTER: Final = 26
+# classic BPF (man 7 socket, SO_ATTACH_FILTER; linux/filter.h): code, jumps if true and if false, value
+_REFUSE_SYN: Final = (
+    (0x30, 0, 0, 13),  # load the byte of TCP's flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # then drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # else take all
+)
+
+
+def bind(port: int, count: int = 1) -> list[socket.socket]:
+    """Listening sockets for IPv6 and IPv4 on all addresses, or for IPv4 where there is no IPv6.
+
+    Several of them share one port, and the kernel spreads connections over them. Raises ListenError.
+    """
+    family, address = socket.AF_INET6, "::"
+    try:
+        try:
+            first = _bind(family, address, port)
+        except OSError as problem:
+            if problem.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            family, address = socket.AF_INET, "0.0.0.0"
+            first = _bind(family, address, port)
+        listeners = [first]
+        if count > 1:  # the first bind alone tells whether another process has the port
+            port = first.getsockname()[1]
+            first.close()
+            listeners = [_bind(family, address, port, socket.SO_REUSEPORT) for _ in range(count)]
+        for listener in listeners:
+            listener.listen(_BACKLOG)
+    except OSError as problem:
+        raise ListenError(_explain(problem, port)) from None
+    return listeners
+
+
+def _bind(family: socket.AddressFamily, address: str, port: int, *options: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        # connections of a former process that are not quite over must not keep the port: all sockets on it, of
+        # this process and of that one, need SO_REUSEADDR
+        for option in (socket.SO_REUSEADDR, *options):
+            listener.setsockopt(socket.SOL_SOCKET, option, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which connections inherit
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((address, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _explain(problem: OSError, port: int) -> str:
+    if problem.errno == errno.EADDRINUSE:
+        return f"port {port} is taken by another process: choose another with --port"
+    if problem.errno == errno.EACCES:
+        return f"port {port} is privileged: choose one from 1024 with --port, or allow it to this process"
+    return f"port {port} can't be opened: {problem.strerror}"
+
+
+def refuse_new(listener: socket.socket) -> None:
+    """Have the kernel begin no new connection; those that are there or half there can still be accepted.
+
+    To close a listener resets connections that came between the last accept and the close. Clients that are
+    left out try again after a second, when the port is closed or another's.
+    """
+    program = b"".join(struct.pack("=HBBI", *step) for step in _REFUSE_SYN)
+    memory = array.array("B", program)
+    if sys.platform == "linux":
+        with suppress(OSError):  # a kernel without filters: some connections may be reset
+            option = struct.pack("@HP", len(_REFUSE_SYN), memory.buffer_info()[0])
+            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)

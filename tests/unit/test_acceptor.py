@@ -1,0 +1,228 @@
+"""New connections: which are taken, which make place, and that none is lost at the end."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from podkit.limits import Limits
+from podkit.message import Delayed, Request, Response
+from podkit.opening import Opening
+from podkit.process.acceptor import Acceptor
+from podkit.process.listen import bind
+from podkit.routes import Route
+from podkit.server import Server
+from tests.inprocess import until
+from tests.server import PATIENCE
+
+Ask = Callable[[str], Awaitable[bytes]]
+WAITING = b"/waiting"
+
+
+def find_route(head: Any) -> Route:
+    """A path that is answered after an hour, and any other, which is at once."""
+
+    def endpoint(request: Request) -> Response | Delayed:
+        return Delayed(3600, Response) if request.head.path == WAITING else Response(body=request.head.path)
+
+    return Route(endpoint)
+
+
+class Place:
+    """A server that accepts, and its clients."""
+
+    def __init__(self, listener: socket.socket, limits: Limits) -> None:
+        self.server = Server(find_route, limits=limits)
+        self.port = listener.getsockname()[1]
+        self.acceptor = Acceptor(self.server, listener, partial(Opening, self.server))
+        self.clients: list[socket.socket] = []
+
+    def connect(self) -> socket.socket:
+        """A connection that the kernel has made; the server need not have had a turn."""
+        client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        client.setblocking(False)
+        self.clients.append(client)
+        return client
+
+    async def ask(self, client: socket.socket, path: str = "/") -> bytes:
+        """What comes back; nothing where the server closes."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(PATIENCE):
+            try:
+                await loop.sock_sendall(client, f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+                return await loop.sock_recv(client, 1000)
+            except ConnectionError:
+                return b""
+
+    async def wait(self) -> socket.socket:
+        """A client that waits for its answer."""
+        client = self.connect()
+        before = self.server.in_flight()
+        await asyncio.get_running_loop().sock_sendall(client, b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % WAITING)
+        await until(lambda: self.server.in_flight() > before)
+        return client
+
+
+@asynccontextmanager
+async def place(limits: Limits | None = None, listener: socket.socket | None = None) -> AsyncIterator[Place]:
+    """A server with these limits, until the end of the block."""
+    listener = listener or bind(0)[0]
+    here = Place(listener, limits or Limits())
+    here.acceptor.start()
+    yield here
+    for client in here.clients:
+        client.close()
+    if listener.fileno() >= 0:
+        await here.acceptor.finish()
+    await here.server.drain(0)
+    assert (here.server.room.used, len(here.server.connections)) == (0, 0)
+
+
+def room_for(connections: int) -> Limits:
+    """Limits with room for so many plain connections, and what another may take."""
+    limits = Limits()
+    more = limits.tls_cost + limits.http2_cost
+    return Limits(connections=connections * limits.connection_cost + more)
+
+
+async def is_closed(client: socket.socket) -> bool:
+    """Whether the server closes the connection, soon and without a word."""
+    async with asyncio.timeout(PATIENCE):
+        with contextlib.suppress(ConnectionError):
+            return await asyncio.get_running_loop().sock_recv(client, 1) == b""
+    return True
+
+
+async def test_who_is_idle_longest_makes_place() -> None:
+    """As many connections as there is room for; the requests of others go on."""
+    async with place(room_for(4)) as here:
+        waiting = await here.wait()
+        idle = [here.connect() for _ in range(3)]
+        for client in (idle[1], idle[0], idle[2]):
+            assert b"200 OK" in await here.ask(client)
+        assert b"200 OK" in await here.ask(here.connect())
+        assert await is_closed(idle[1])
+        assert len(here.server.connections) == 4
+        assert b"200 OK" in await here.ask(here.connect())
+        assert await is_closed(idle[0])
+        assert b"200 OK" in await here.ask(idle[2])
+        with pytest.raises(BlockingIOError):
+            waiting.recv(1)
+
+
+async def test_who_has_not_sent_a_whole_head_makes_place() -> None:
+    """A client that trickles its head must not keep others out."""
+    async with place(room_for(3)) as here:
+        slow = [here.connect() for _ in range(3)]
+        for client in slow:
+            await asyncio.get_running_loop().sock_sendall(client, b"GET / HTTP/1.1\r\nHost:")
+        assert b"200 OK" in await here.ask(here.connect())
+
+
+async def test_where_all_are_busy_others_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With one line in the log, however many they are; who leaves makes place."""
+    async with place(room_for(2)) as here:
+        busy = [await here.wait() for _ in range(2)]
+        for _ in range(50):
+            assert await here.ask(here.connect()) == b""
+        lines = capsys.readouterr().err.splitlines()
+        assert lines == ["error: connections are refused: all that there is room for are busy"]
+        busy[0].close()
+        await until(lambda: len(here.server.connections) == 1)
+        assert b"200 OK" in await here.ask(here.connect())
+
+
+class Short(socket.socket):
+    """A listener whose process has no descriptor left, for as long as it is said."""
+
+    shortage = 0
+    asked = 0
+
+    def accept(self) -> Any:
+        """Fail as the kernel does."""
+        self.asked += 1
+        if self.shortage:
+            raise OSError(self.shortage, "Too many open files")
+        return super().accept()
+
+
+@pytest.mark.parametrize("shortage", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_without_descriptors_clients_wait(shortage: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The loop does not spin, one line a second tells of it, and they are served when there are some again."""
+    (plain,) = bind(0)
+    listener = Short(plain.family, plain.type, plain.proto, plain.detach())
+    listener.setblocking(False)
+    async with place(listener=listener) as here:
+        listener.shortage = shortage
+        client = here.connect()
+        answer = asyncio.ensure_future(here.ask(client))
+        await asyncio.sleep(0.5)
+        assert 0 < listener.asked < 20
+        assert not answer.done()
+        assert capsys.readouterr().err.splitlines() == ["error: connections have to wait: Too many open files"]
+        listener.shortage = 0
+        assert b"200 OK" in await answer
+
+
+async def test_a_client_that_has_gone_again_is_no_matter() -> None:
+    """The next is accepted in the same turn."""
+    (plain,) = bind(0)
+    listener = Short(plain.family, plain.type, plain.proto, plain.detach())
+    listener.setblocking(False)
+    async with place(listener=listener) as here:
+        failures = iter([errno.ECONNABORTED, errno.EPROTO])
+        accept = listener.accept
+
+        def fail_first() -> Any:
+            listener.shortage = next(failures, 0)
+            return accept()
+
+        listener.accept = fail_first  # type: ignore[method-assign]
+        assert b"200 OK" in await here.ask(here.connect())
+
+
+@pytest.mark.parametrize("count", [1, 300])
+async def test_no_connection_is_lost_at_the_end(count: int) -> None:
+    """What the kernel has accepted before the listener is closed gets its answer."""
+    async with place() as here:
+        clients = [here.connect() for _ in range(count)]
+        here.server.draining = True
+        await here.acceptor.finish()
+        answers = await asyncio.gather(*[here.ask(client) for client in clients])
+        assert {answer.partition(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+        with pytest.raises(ConnectionRefusedError):
+            here.connect()
+
+
+async def test_no_connection_begins_while_the_listener_closes() -> None:
+    """One that came between the last accept and the close would be reset; its client is refused instead."""
+    async with place() as here:
+        ending = asyncio.ensure_future(here.acceptor.finish())
+        await asyncio.sleep(0)
+        with socket.socket() as late:
+            late.setblocking(False)
+            assert late.connect_ex(("127.0.0.1", here.port)) == errno.EINPROGRESS
+            begun = time.monotonic()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.get_running_loop().sock_connect(late, ("127.0.0.1", here.port))
+            assert time.monotonic() - begun > 0.5
+        await ending
+
+
+async def test_another_process_goes_on_with_a_listener_that_is_left_to_it() -> None:
+    """As when one worker is replaced: its listener is not closed for the others."""
+    (listener,) = bind(0)
+    with listener.dup() as other:
+        async with place(listener=listener) as here:
+            await here.acceptor.finish(keep_open=True)
+            client = here.connect()
+            connection, _ = await asyncio.get_running_loop().sock_accept(other)
+            with connection:
+                assert connection.getpeername()[1] == client.getsockname()[1]
