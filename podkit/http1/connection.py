@@ -150,7 +150,7 @@ class Http1Connection(asyncio.Protocol):
             self._hang_up()
         elif self._has_ended and not self._is_busy():
             self._transport.close()
-        if self._held or self._share.size or reader.head is not None or not self._is_reading:
+        if self._held or self._share.size or answers.is_busy or reader.head or not self._is_reading:
             self._account()
 
     def _account(self) -> None:

@@ -11,7 +11,7 @@ from podkit.message import UNREADABLE, Client, Head, HttpError, Request, Respons
 from podkit.routes import Route
 from podkit.server import Server
 
-_REMEMBERED = 4096  # bytes of a head that is kept, in case it comes again
+_REMEMBERED, _REMEMBERED_LINES = 4096, 32  # of a head that is kept, in case it comes again
 _STRAY_LINE_ENDS = 4  # bytes of them that Go passes over behind a POST, for the sake of old clients
 
 
@@ -95,7 +95,7 @@ class RequestReader:
         if block == self._last_block:  # load, probes and pollers repeat themselves
             return self._last_head
         head = parse_head(block, limits.max_header_lines)
-        if end - start <= _REMEMBERED:
+        if end - start <= _REMEMBERED and len(head.headers) <= _REMEMBERED_LINES:
             self._last_block, self._last_head = block, head
         return head
 

@@ -184,6 +184,19 @@ async def test_bodies_share_a_budget() -> None:
         await server.let_go()
 
 
+async def test_a_head_that_waits_for_its_answer_is_charged() -> None:
+    """Many small lines take more than their bytes; over the budget the connection ends."""
+    lines = b"".join(b"%d:\r\n" % number for number in range(450))
+    async with running(Table(3600).find, Limits(budget=200_000)) as server:
+        held = await server.connect()
+        held[1].write(WAIT[:-2] + lines + b"\r\n")
+        await until(lambda: server.server.budget.used > 100_000)
+        with suppress(ConnectionResetError):
+            assert await server.ask(WAIT[:-2] + lines + b"\r\n") == b""
+        held[1].close()
+        await server.let_go()
+
+
 async def test_a_head_costs_as_much_as_it_holds() -> None:
     """Heads that do not end are charged to the budget as well."""
     async with running(Table().find, Limits(budget=1 << 18)) as server:
