@@ -1,6 +1,8 @@
 """Servers that tests share (a test that changes one starts its own), and what a run tells at its end."""
 
+import os
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +71,9 @@ class Checkout:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch the repository from the process that runs all tests."""
+    """Watch the repository from the process that runs all tests; tests that call make get this environment."""
+    os.environ["MAKEFLAGS"] = f"--no-print-directory -- VENV={sys.prefix}"
+    os.environ.pop("MAKELEVEL", None)  # else it takes itself for a part of make test
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Checkout())
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.certificates import Identity, client_context
 from tests.needs import NGINX_STREAM, find, require
-from tests.server import PATIENCE, Server, wait_for
+from tests.server import PATIENCE, Server, free_port, wait_for
 
 _READY = "/.proxy-is-ready"  # which Traefik answers itself, once it has its configuration
 
@@ -299,13 +299,6 @@ def pod(
     finally:
         server.process.kill()
         server.process.wait()
-
-
-def free_port() -> int:
-    """A port that was free a moment ago, for programs that can't take any that is free."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _require(program: str) -> str:

@@ -1,5 +1,6 @@
 """Servers as processes, and raw HTTP/1.1 over sockets: what the tests stand on."""
 
+import random
 import re
 import signal
 import socket
@@ -149,6 +150,17 @@ def request(target: str, *headers: str, method: str = "GET", body: bytes = b"") 
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("utf-8") + body
+
+
+def free_port() -> int:
+    """A port that is free and stays so: the kernel gives those below 32768 to no client by itself."""
+    while True:
+        port = random.randrange(20000, 32768)
+        try:
+            socket.create_server(("", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def wait_for(condition: Callable[[], object], within: float = PATIENCE) -> None:

@@ -1,23 +1,14 @@
 """The applications under the servers that people run aiohttp applications with."""
 
 import re
-import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
-from tests.server import PATIENCE, wait_for
-
-
-def free_port() -> int:
-    """A port that was free a moment ago: `python -m aiohttp.web` does not tell which one it took."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+from tests.server import PATIENCE, free_port, wait_for
 
 
 @pytest.fixture(params=["whoami.app:build_app", "whereami.app:build_app"])

@@ -56,6 +56,7 @@ def test_a_client_that_waits_for_100_continue_gets_it(whoami: Server) -> None:
         assert after.body == b"1"
 
 
+@pytest.mark.slow
 def test_a_slow_head_is_timed_out(whoami: Server) -> None:
     """408 about ten seconds after its first byte, however it drips."""
     with whoami.connect() as client:

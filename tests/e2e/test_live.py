@@ -14,8 +14,8 @@ import pytest
 
 from tests.browser import Page, browser
 from tests.certificates import issue
-from tests.proxies import Proxy, balancer, free_port, nginx, pod, traefik
-from tests.server import PATIENCE, Server
+from tests.proxies import Proxy, balancer, nginx, pod, traefik
+from tests.server import PATIENCE, Server, free_port
 
 PROGRAM = "whoami"
 ONE, TWO, THREE = "whoami-5b7d-4wzkx", "whoami-5b7d-n8jtd", "whoami-5b7d-p7c2f"

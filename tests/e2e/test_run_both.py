@@ -11,17 +11,10 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from tests.server import PATIENCE, request
+from tests.server import PATIENCE, free_port, request
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "run_both.py"
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def start(whoami: int, whereami: int) -> subprocess.Popen[str]:

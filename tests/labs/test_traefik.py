@@ -24,8 +24,8 @@ from tests.labs.cluster import Object
 from tests.labs.guide import DOCS, examples
 from tests.labs.trainee import Trainee, trainee
 from tests.needs import find, require, works
-from tests.proxies import free_port, pod
-from tests.server import wait_for
+from tests.proxies import pod
+from tests.server import free_port, wait_for
 
 pytestmark = [pytest.mark.xdist_group("traefik"), pytest.mark.slow]
 

@@ -269,7 +269,7 @@ def test_whatever_a_client_sends_nothing_is_kept_of_it(pieces: list[bytes], ends
     """Any bytes in any segments leave the process's budget at zero when the client is gone."""
 
     async def send() -> None:
-        async with running(Table(3600).find) as server:
+        async with running(Table(3600).find, Limits(check_interval=0.01, linger=0.01)) as server:
             _, writer = await server.connect()
             with suppress(OSError):
                 for piece in pieces:

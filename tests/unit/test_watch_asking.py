@@ -16,7 +16,7 @@ from aiohttp import web
 from hpack import Encoder
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
-from tests.proxies import free_port
+from tests.server import free_port
 from tests.watching import watch
 from whoami.watch.connection import Http2Connection, NotTakenError
 
