@@ -48,11 +48,11 @@ check: $(READY) ## lint Python, Dockerfiles, shell scripts and manifests; format
 wheel-check: $(READY) ## build the wheel, install it afresh and run both programs from it
 	@$(BIN)/python scripts/check_wheel.py
 
-bench: $(READY) ## measure beside aiohttp and Node, in under two minutes (needs wrk; AGAINST=URL)
-	@$(BIN)/python -m scripts.bench --rounds 3 --seconds 2 $(AGAINST)
+bench: $(READY) ## measure beside Granian, uvicorn, aiohttp and Node.js, in three minutes (AGAINST=URL, ORIGINAL=path/to/whoami)
+	@$(BIN)/python -m scripts.bench --rounds 3 --seconds 1 $(if $(ORIGINAL),--original $(ORIGINAL)) $(AGAINST)
 
 bench-thorough: $(READY) ## the same in about a quarter of an hour
-	@$(BIN)/python -m scripts.bench --rounds 8 --seconds 6 $(AGAINST)
+	@$(BIN)/python -m scripts.bench --rounds 5 --seconds 3 $(if $(ORIGINAL),--original $(ORIGINAL)) $(AGAINST)
 
 proto: $(READY) ## generate the code for proto/ anew
 	@mkdir -p $(PROTO_OUT)/podkit/proto $(PROTO_OUT)/whoami/proto

@@ -1,104 +1,164 @@
-"""Measure, and print a table; JSON and a chart go to build/bench.
+"""Measure, and print tables; JSON, Markdown and a chart go to build/bench.
 
 Every round asks each server in turn, so that a noisy machine disturbs all alike; a ratio is the median of
-the rounds' ratios. Full load: 32 connections that ask again at once. Half load: all servers get the same
-number of requests a second, half of what the bare application takes, since that is what changes for a
-person who puts the one in the place of the other.
+the rounds' ratios. Full load: 32 connections that ask again at once, over HTTP/2 four requests on each.
+Half load: all servers get the same number of requests a second, half of what the bare application takes,
+since that is what changes for a person who puts the one in the place of the other.
 """
 
 import argparse
+import datetime
 import json
 import os
 import platform
 import shutil
 import statistics
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from scripts.bench.chart import render_chart
-from scripts.bench.load import Load, LoadError, full_load, paced_load
-from scripts.bench.peers import APPLICATION, PEERS, NotStarted, Server, running
-from scripts.bench.report import Sample, Samples, render_comparisons, render_table, summarise
+from scripts.bench.idle import healthcheck_cpu, measure_idle, render_idle
+from scripts.bench.load import PACKAGES, Load, LoadError, full_load, paced_load
+from scripts.bench.peers import (
+    APPLICATION,
+    GRANIAN,
+    ORIGINAL,
+    OURS,
+    UVICORN,
+    WHOAMI,
+    NotStarted,
+    Peer,
+    Server,
+    build_peers,
+    make_certificate,
+    running,
+)
+from scripts.bench.report import Sample, Samples, ratio, render_markdown, render_table, summarise
+from scripts.bench.works import WORKS, Work
 
 _FOLDER = Path("build/bench")
+_IDLE = (WHOAMI, APPLICATION, GRANIAN, UVICORN, ORIGINAL)  # whose start and memory is measured
+
+Subject = tuple[Work, str, Server]  # a work, and who does it
 
 
 def main() -> int:
     """0, or 1 with a line where something is missing or fails."""
     options = _options()
-    if shutil.which("wrk") is None:
-        print("wrk is needed (on Debian and Ubuntu: apt install wrk)", file=sys.stderr)
+    missing = [program for program in PACKAGES if shutil.which(program) is None]
+    if missing:
+        packages = " ".join(PACKAGES[program] for program in missing)
+        needed = f"{' and '.join(missing)} {'are' if missing[1:] else 'is'} needed"
+        print(f"{needed} (on Debian and Ubuntu: apt install {packages})", file=sys.stderr)
         return 1
+    peers = build_peers(options.original)
     try:
         with ExitStack() as stack:
-            for url in options.against:
-                full_load(url, 1)  # one that does not answer is told of now, not after a round
-            subjects = _start(stack, options.against)
-            full, half = _measure(subjects, options.rounds, options.seconds)
-    except (LoadError, NotStarted) as problem:
+            subjects = _start(stack, peers) + [_given(url) for url in options.against]
+            seconds = options.seconds
+            full = _rounds(subjects, options.rounds, lambda work, url: full_load(url, seconds, work.kind))
+            half = _half(subjects, full, max(1, options.rounds // 2), seconds)
+        rows = summarise(full, half)
+        print("\n".join([render_table(rows), "", *_comparisons(full, options.against)]), flush=True)
+        idle = [measure_idle(name, peers[name], options.idle) for name in _IDLE if name in peers]
+        print(render_idle(idle, healthcheck_cpu(peers[WHOAMI])))
+    except (LoadError, NotStarted, OSError, ValueError) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
-    rows = summarise(full, half)
-    urls = {name: url for name, (_, url) in subjects.items()}
-    print("\n".join([render_table(rows), "", *render_comparisons(full, urls, options.against)]))
+    caption = _caption()
+    document = {
+        "machine": caption,
+        "summary": [asdict(row) for row in rows],
+        "idle": [asdict(each) for each in idle],
+        "rounds": {"full_load": _plain(full), "half_load": _plain(half)},
+    }
     _FOLDER.mkdir(parents=True, exist_ok=True)
-    rounds = {"full_load": _plain(full), "half_load": _plain(half)}
-    machine = {"system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}
-    document = {"machine": machine, "summary": [asdict(row) for row in rows], "rounds": rounds}
     (_FOLDER / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
-    (_FOLDER / "bench.svg").write_text(render_chart(rows))
-    print(f"{_FOLDER}/bench.json has every round, {_FOLDER}/bench.svg the chart")
+    (_FOLDER / "bench.svg").write_text(render_chart(rows, caption))
+    (_FOLDER / "bench.md").write_text(f"{render_markdown(rows)}\n\n{caption}\n")
+    print(f"{caption}\n{_FOLDER}/bench.json has every round, bench.svg the chart, bench.md the table")
     return 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Requests a second beside other servers.")
     parser.add_argument("--rounds", type=int, default=3, help="how often to ask each server")
-    parser.add_argument("--seconds", type=int, default=2, help="how long to ask it each time")
+    parser.add_argument("--seconds", type=int, default=1, help="how long to ask it each time")
+    parser.add_argument("--idle", type=int, default=10_000, help="idle connections to hold")
+    parser.add_argument("--original", metavar="PATH", help="the original whoami, to measure beside")
     parser.add_argument("against", nargs="*", metavar="URL", help="a server that runs already")
     return parser.parse_args()
 
 
-def _start(stack: ExitStack, against: list[str]) -> dict[str, tuple[Server, str]]:
-    """Each subject's server and URL. What can't be started is left out, and said so."""
-    subjects: dict[str, tuple[Server, str]] = {}
-    for command, targets in PEERS.items():
+def _caption() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "granian", "uvicorn", "grpcio"))
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()})"
+    return f"{datetime.date.today()}, {machine}, Python {platform.python_version()}, {versions}"
+
+
+def _start(stack: ExitStack, peers: dict[str, Peer]) -> list[Subject]:
+    """All that do a work: each program runs once, and once for TLS. Says which do not start."""
+    certificate = make_certificate(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+    servers: dict[tuple[str, bool], Server] = {}
+    for name, tls in dict.fromkeys((name, work.tls) for work in WORKS for name in work.names if name in peers):
         try:
-            server = stack.enter_context(running(command))
+            servers[name, tls] = stack.enter_context(running(peers[name], certificate if tls else None))
         except NotStarted as problem:
-            print(f"left out: {', '.join(targets)}: {problem}", file=sys.stderr)
-            continue
-        subjects |= {name: (server, server.address + target) for name, target in targets.items()}
-    if APPLICATION not in subjects:
+            print(f"left out: {name}: {problem}", file=sys.stderr)
+    if (APPLICATION, False) not in servers:
         raise NotStarted("nothing can be compared without the bare application")
-    return subjects | {url: (Server(url), url) for url in against}
+    return [
+        (work, name, servers[name, work.tls])
+        for work in WORKS
+        for name in work.names
+        if (name, work.tls) in servers
+    ]
 
 
-def _measure(subjects: dict[str, tuple[Server, str]], rounds: int, seconds: int) -> tuple[Samples, Samples]:
-    """Samples of each subject at full load, and at half load but for those that send much."""
-    full = _rounds(subjects, rounds, lambda url: full_load(url, seconds))
-    rate = statistics.median(sample.load.rate for sample in full[APPLICATION]) / 2
-    small = {name: subject for name, subject in subjects.items() if urlsplit(subject[1]).path != "/data"}
-    half = _rounds(small, rounds, lambda url: paced_load(url, max(1, seconds // 2), rate))
-    return full, half
+def _given(url: str) -> Subject:
+    """A server that runs already. Raises LoadError where it does not answer."""
+    full_load(url, 1)
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Work(f"GET {target}", target, "same", (url,)), url, Server(f"{parts.scheme}://{parts.netloc}")
 
 
-def _rounds(subjects: dict[str, tuple[Server, str]], rounds: int, ask: Callable[[str], Load]) -> Samples:
-    samples: Samples = {name: [] for name in subjects}
+def _half(subjects: list[Subject], full: Samples, rounds: int, seconds: int) -> Samples:
+    paced = [subject for subject in subjects if subject[0].paced]
+    rate = statistics.median(sample.load.rate for sample in full[paced[0][0].title, APPLICATION]) / 2
+    return _rounds(paced, rounds, lambda work, url: paced_load(url, seconds, rate))
+
+
+def _rounds(subjects: Iterable[Subject], rounds: int, ask: Callable[[Work, str], Load]) -> Samples:
+    samples: Samples = {}
     for _ in range(rounds):
-        for name, (server, url) in subjects.items():
+        for work, name, server in subjects:
             before = server.cpu_seconds()
-            load = ask(url)
-            samples[name].append(Sample(load, server.cpu_seconds() - before, server.memory()))
+            load = ask(work, server.address + work.target)
+            sample = Sample(load, server.cpu_seconds() - before, server.memory())
+            samples.setdefault((work.title, name), []).append(sample)
     return samples
 
 
+def _comparisons(full: Samples, against: list[str]) -> list[str]:
+    """A line for each of ours that does the work of a given URL."""
+    return [
+        f"{name} is {ratio(samples, given):.2f} times {url}"
+        for (title, url), given in full.items()
+        if url in against
+        for (work, name), samples in full.items()
+        if work == title and name.startswith(OURS)
+    ]
+
+
 def _plain(samples: Samples) -> dict[str, list[dict[str, object]]]:
-    return {name: [asdict(sample) for sample in rounds] for name, rounds in samples.items()}
+    return {" by ".join(key): [asdict(sample) for sample in rounds] for key, rounds in samples.items()}
 
 
 if __name__ == "__main__":

@@ -2,31 +2,38 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 
 from scripts.bench.peers import OURS
 from scripts.bench.report import Row
 
-_BAR, _STEP, _LEFT, _FULL, _WIDTH = 20, 28, 250, 480, 880  # pixels
+_BAR, _STEP, _LEFT, _FULL, _WIDTH = 14, 18, 190, 480, 760  # pixels
 
 
-def render_chart(rows: Sequence[Row]) -> str:
-    """An SVG with one bar a row: requests a second, and the ratio to the bare application."""
-    most = max(row.rate for row in rows)
-    height = 48 + _STEP * len(rows)
+def render_chart(rows: Sequence[Row], caption: str) -> str:
+    """An SVG with one bar a row, requests a second; each work has a scale of its own."""
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        'font-family="sans-serif" font-size="13">',
-        f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
-        f'<text x="{_LEFT}" y="24">requests a second, and times the bare aiohttp application</text>',
+        '<text x="12" y="24" font-weight="bold">requests a second</text>',
+        f'<text x="135" y="24" font-size="10">{escape(caption)}</text>',
     ]
-    for place, row in enumerate(rows):
-        top, length = 36 + _STEP * place, _FULL * row.rate / most
-        middle = top + _BAR - 6
-        ratio = "" if row.to_application is None else f" ({row.to_application:.2f})"
-        colour = "#2a6f97" if row.name.startswith(OURS) else "#9aa5ad"
-        lines += [
-            f'<text x="{_LEFT - 8}" y="{middle}" text-anchor="end">{escape(row.name)}</text>',
-            f'<rect x="{_LEFT}" y="{top}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>',
-            f'<text x="{_LEFT + length + 6:.1f}" y="{middle}">{row.rate:,.0f}{ratio}</text>',
-        ]
-    return "\n".join([*lines, "</svg>", ""])
+    top = 36
+    for work, group in groupby(rows, lambda row: row.work):
+        same = list(group)
+        most = max(row.rate for row in same)
+        lines.append(f'<text x="12" y="{top + 14}" font-weight="bold">{escape(work)}</text>')
+        top += 20
+        for row in same:
+            length, middle = _FULL * row.rate / most, top + _BAR - 3
+            colour = "#2a6f97" if row.name.startswith(OURS) else "#9aa5ad"
+            lines += [
+                f'<text x="{_LEFT - 8}" y="{middle}" text-anchor="end">{escape(row.name)}</text>',
+                f'<rect x="{_LEFT}" y="{top}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>',
+                f'<text x="{_LEFT + length + 6:.1f}" y="{middle}">{row.rate:,.0f}</text>',
+            ]
+            top += _STEP
+        top += 8
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" '
+        'font-family="sans-serif" font-size="12">'
+    )
+    return "\n".join([head, f'<rect width="{_WIDTH}" height="{top}" fill="white"/>', *lines, "</svg>", ""])

@@ -8,4 +8,4 @@ const server = http.createServer((request, response) => {
   response.end(`You've hit ${os.hostname()} on this node: ${process.env.nodename}\n`);
 });
 console.log("Kubia server starting...");
-server.listen(0, () => console.error(`listening on http://127.0.0.1:${server.address().port}`));
+server.listen(Number(process.argv[2]), "127.0.0.1");

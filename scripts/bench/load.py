@@ -1,13 +1,19 @@
-"""Load from wrk, with one thread: as much as the server takes, or a pace."""
+"""Load from wrk (HTTP/1.1) and h2load (HTTP/2), with one thread: as much as the server takes, or a pace."""
 
 import json
+import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _CONNECTIONS = 32
+_STREAMS = 4  # of each HTTP/2 connection at once
 _PAUSE = 10  # milliseconds between a paced connection's requests, in the mean; each pause is random
+_EMPTY_MESSAGE = bytes(5)  # as gRPC frames it
+_RPC = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client"}  # on Debian and Ubuntu, by program
 
 
 class LoadError(Exception):
@@ -16,7 +22,7 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk saw. Times are in seconds."""
+    """What one run saw. Times are in seconds."""
 
     requests: int
     seconds: float
@@ -30,23 +36,24 @@ class Load:
         return self.requests / self.seconds
 
 
-def full_load(url: str, seconds: int) -> Load:
-    """Ask again as soon as an answer is there, on 32 connections."""
-    return _run(["-c", str(_CONNECTIONS)], url, seconds, [])
+def full_load(url: str, seconds: int, kind: str = "same") -> Load:
+    """Ask again as soon as an answer is there, on 32 connections.
+
+    The kind is one of wrk.lua's, or ``http2`` or ``rpc`` (a call with an empty message), which h2load asks.
+    """
+    if kind in ("http2", "rpc"):
+        return _run_h2load(url, seconds, rpc=kind == "rpc")
+    return _run_wrk(_CONNECTIONS, url, seconds, kind)
 
 
 def paced_load(url: str, seconds: int, rate: float) -> Load:
     """Ask about `rate` times a second, on as many connections as that takes with their pauses."""
-    connections = max(1, round(rate * _PAUSE / 1000))
-    return _run(["-c", str(connections)], url, seconds, ["--", str(_PAUSE)])
+    return _run_wrk(max(1, round(rate * _PAUSE / 1000)), url, seconds, str(_PAUSE))
 
 
-def _run(options: list[str], url: str, seconds: int, arguments: list[str]) -> Load:
-    command = ["wrk", "-t1", *options, f"-d{seconds}s", "-s", str(_SCRIPT), url, *arguments]
-    run = subprocess.run(command, capture_output=True, text=True)
-    if run.returncode:
-        raise LoadError(f"{url}: {(run.stderr or run.stdout).strip().splitlines()[0]}")
-    return parse_report(url, run.stdout)
+def _run_wrk(connections: int, url: str, seconds: int, kind: str) -> Load:
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(_SCRIPT)]
+    return parse_report(url, _output(url, ["wrk", *options, url, "--", kind]))
 
 
 def parse_report(url: str, text: str) -> Load:
@@ -56,3 +63,32 @@ def parse_report(url: str, text: str) -> Load:
     if errors or not report["requests"]:
         raise LoadError(f"{url}: {errors} of {report['requests']} requests failed")
     return Load(**report)
+
+
+def _run_h2load(url: str, seconds: int, rpc: bool) -> Load:
+    with tempfile.TemporaryDirectory() as folder:
+        log, body = Path(folder, "log"), Path(folder, "body")
+        body.write_bytes(_EMPTY_MESSAGE)
+        command = ["h2load", "-t1", f"-c{_CONNECTIONS}", f"-m{_STREAMS}", f"-D{seconds}", f"--log-file={log}"]
+        text = _output(url, [*command, *(("-d", str(body), *_RPC) if rpc else ()), url])
+        lines = log.read_text().splitlines() if log.exists() else []
+        return parse_h2load(url, text, lines)
+
+
+def parse_h2load(url: str, text: str, log: list[str]) -> Load:
+    """h2load's report, and its log of start, status and microseconds. Raises LoadError as parse_report does."""
+    rate = re.search(r", ([\d.]+) req/s", text)
+    counts = re.search(r"(\d+) done, (\d+) succeeded", text)
+    traffic = re.search(r"traffic: \S+ \((\d+)\) total", text)
+    if not (rate and counts and traffic) or counts[1] != counts[2] or not (requests := int(counts[1])):
+        raise LoadError(f"{url}: {counts[0] if counts else 'no request was answered'}")
+    took = sorted(int(line.split()[2]) / 1e6 for line in log)
+    seconds = requests / float(rate[1])
+    return Load(requests, seconds, int(traffic[1]), took[len(took) // 2], took[len(took) * 99 // 100])
+
+
+def _output(url: str, command: list[str]) -> str:
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise LoadError(f"{url}: {(run.stderr or run.stdout).strip().splitlines()[0]}")
+    return run.stdout

@@ -1,42 +1,92 @@
 """The programs that are measured, as processes, and what they use up."""
 
 import os
+import random
 import re
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+WHOAMI: Final = "whoami"
+WHOAMI_2: Final = "whoami, 2 workers"
+WHEREAMI: Final = "whereami"
+WHEREAMI_2: Final = "whereami, 2 workers"
 APPLICATION: Final = "aiohttp application"
-LOW_LEVEL: Final = "aiohttp low-level server"
-NODE: Final = "kubia on Node"
-OURS: Final = ("whoami", "whereami")  # how the names of our own subjects start
+GRANIAN: Final = "Granian"
+UVICORN: Final = "uvicorn"
+GRPCIO: Final = "grpcio"
+NODE: Final = "Node.js"
+ORIGINAL: Final = "original"
+OURS: Final = (WHOAMI, WHEREAMI)  # how the names of our own start
 
 _HERE: Final = Path(__file__).parent
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_REFERENCE: Final = (sys.executable, "-m", "scripts.bench.reference")
+_PORTS: Final = range(20_000, 30_000)
+_PATIENCE: Final = 15.0  # seconds until a program takes connections
+_PYTHON: Final = (sys.executable, "-m")
+_REFERENCE: Final = (*_PYTHON, "scripts.bench.reference")
+_GRANIAN: Final = (
+    *_PYTHON,
+    "granian",
+    "--no-access-log",
+    "--port",
+    "{port}",
+    "--interface",
+    "rsgi",
+    "--backpressure",
+    "16384",
+)
+_UVICORN: Final = (*_PYTHON, "uvicorn", "--http", "httptools", "--no-access-log", "--port", "{port}")
+_UVICORN_TLS: Final = ("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}")
 
-# each server's command, and by subject the targets that are asked of it
-PEERS: Final[Mapping[tuple[str, ...], Mapping[str, str]]] = {
-    (*_REFERENCE, "application"): {APPLICATION: "/bench"},
-    (*_REFERENCE, "low-level"): {LOW_LEVEL: "/"},
-    (sys.executable, "-m", "whoami", "--port", "0"): {
-        "whoami /bench": "/bench",
-        "whoami /": "/",
-        "whoami /api": "/api",
-        "whoami /data of 10 MB": "/data?size=10&unit=MB",
-    },
-    (sys.executable, "-m", "whoami", "--port", "0", "--workers", "2"): {
-        "whoami /bench, 2 workers": "/bench",
-        "whoami /, 2 workers": "/",
-    },
-    (sys.executable, "-m", "whereami", "--port", "0"): {"whereami /": "/"},
-    (sys.executable, "-m", "whereami", "--port", "0", "--workers", "2"): {"whereami /, 2 workers": "/"},
-    ("node", str(_HERE / "kubia.js")): {NODE: "/"},
-}
+
+@dataclass(frozen=True)
+class Peer:
+    """A command, and what is added for TLS; {port}, {certificate} and {key} are put in for a run."""
+
+    command: tuple[str, ...]
+    tls: tuple[str, ...] = ()
+
+
+_OUR_TLS: Final = ("--cert", "{certificate}", "--key", "{key}")
+_WHOAMI: Final = (*_PYTHON, "whoami", "--port", "{port}")
+_WHEREAMI: Final = (*_PYTHON, "whereami", "--port", "{port}")
+
+
+def build_peers(original: str | None) -> dict[str, Peer]:
+    """All by name; with the path of the original whoami, that too."""
+    peers = {
+        WHOAMI: Peer(_WHOAMI, _OUR_TLS),
+        WHOAMI_2: Peer((*_WHOAMI, "--workers", "2"), _OUR_TLS),
+        WHEREAMI: Peer(_WHEREAMI),
+        WHEREAMI_2: Peer((*_WHEREAMI, "--workers", "2")),
+        APPLICATION: Peer((*_REFERENCE, "application", "{port}"), ("{certificate}", "{key}")),
+        GRANIAN: Peer(
+            (*_GRANIAN, "scripts.bench.constant:rsgi"),
+            ("--ssl-certificate", "{certificate}", "--ssl-keyfile", "{key}"),
+        ),
+        UVICORN: Peer((*_UVICORN, "scripts.bench.constant:asgi"), _UVICORN_TLS),
+        GRPCIO: Peer((*_REFERENCE, "grpcio", "{port}")),
+        NODE: Peer(("node", str(_HERE / "kubia.js"), "{port}")),
+    }
+    if original:
+        peers[ORIGINAL] = Peer((original, "--port", "{port}"), _OUR_TLS)
+    return peers
 
 
 class NotStarted(Exception):
@@ -45,10 +95,11 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: its address, and its process, unless it is none of ours."""
+    """A server that runs: its address, its process unless it is none of ours, and when that began."""
 
     address: str
     pid: int | None = None
+    begun: float = 0.0  # by time.monotonic
 
     def cpu_seconds(self) -> float:
         """Processor time that the server and its children have used."""
@@ -79,21 +130,51 @@ def _parent(pid: int) -> int:
 
 
 @contextmanager
-def running(command: Sequence[str]) -> Iterator[Server]:
-    """Start a server, and end it. Raises NotStarted where it says no address."""
-    try:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    except FileNotFoundError:
-        raise NotStarted(f"{command[0]} is not installed") from None
-    with process:
-        assert process.stderr is not None
-        lines = []
+def running(peer: Peer, certificate: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Start a server, with TLS where there is a certificate, and end it. Raises NotStarted."""
+    port = _free_port()
+    places = {"port": str(port), **(certificate or {})}
+    command = [part.format(**places) for part in (*peer.command, *(peer.tls if certificate else ()))]
+    with tempfile.TemporaryFile("w+") as errors:
+        begun = time.monotonic()
         try:
-            for line in process.stderr:
-                lines.append(line.strip())
-                if found := re.search(r"listening on http://\S*:(\d+)", line):
-                    yield Server(f"http://127.0.0.1:{found[1]}", process.pid)
-                    return
-            raise NotStarted(" ".join(lines[-1:]) or f"{command[0]} ended without a word")
-        finally:
-            process.terminate()
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        except OSError as problem:
+            missing = isinstance(problem, FileNotFoundError)
+            raise NotStarted(
+                f"{command[0]} is not installed" if missing else f"{command[0]}: {problem.strerror}"
+            ) from None
+        with process:
+            try:
+                while not _takes_connections(port):
+                    if process.poll() is not None or time.monotonic() > begun + _PATIENCE:
+                        errors.seek(0)
+                        last = errors.read().strip().splitlines()[-1:]
+                        raise NotStarted(" ".join(last) or f"{command[0]} ended without a word")
+                    time.sleep(0.002)
+                yield Server(f"http{'s' if certificate else ''}://127.0.0.1:{port}", process.pid, begun)
+            finally:
+                process.terminate()
+
+
+def _free_port() -> int:
+    """Below those that the system gives to clients, or asking could connect a client with itself."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise NotStarted("no port is free")
+
+
+def _takes_connections(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def make_certificate(folder: Path) -> dict[str, str]:
+    """The paths of a certificate for 127.0.0.1 and its key (PKCS #8, which Granian asks for)."""
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    places = {"certificate": folder / "certificate.pem", "key": folder / "key.pem"}
+    places["certificate"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    places["key"].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return {name: str(path) for name, path in places.items()}

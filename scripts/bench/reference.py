@@ -1,31 +1,54 @@
-"""What aiohttp can do at best, answering a constant: ``application`` or its ``low-level`` server."""
+"""What others do with a constant: an aiohttp ``application``, and ``grpcio``.
+
+The arguments: which of them, a port, and for aiohttp maybe a certificate and its key.
+"""
 
 import asyncio
+import ssl
 import sys
 
+import grpc
 import uvloop
 from aiohttp import web
 
 
-async def one(request: web.BaseRequest) -> web.Response:
-    """The smallest answer."""
+async def one(request: web.Request) -> web.Response:
+    """The smallest answer, once the body is read."""
+    await request.read()
     return web.Response(text="1")
 
 
-async def main(kind: str) -> None:
-    """Serve on a free port until the process is ended."""
-    runner: web.BaseRunner
-    if kind == "application":
-        application = web.Application()
-        application.router.add_get("/bench", one)
-        runner = web.AppRunner(application, access_log=None)
-    else:
-        runner = web.ServerRunner(web.Server(one, access_log=None))  # type: ignore[arg-type]  # None: no log
+async def serve_http(port: int, *certificate: str) -> None:
+    """Serve until the process is ended."""
+    application = web.Application()
+    application.router.add_route("*", "/{any:.*}", one)
+    runner = web.AppRunner(application, access_log=None)
+    context = None
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(f"listening on http://127.0.0.1:{runner.addresses[0][1]}", file=sys.stderr, flush=True)
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
     await asyncio.Event().wait()
 
 
+async def serve_rpc(port: int) -> None:
+    """Serve Bench as grpcio does it with a constant: field 1, the number 1."""
+
+    async def bench(request: bytes, context: object) -> bytes:
+        return b"\x08\x01"
+
+    server = grpc.aio.server()
+    methods = {"Bench": grpc.unary_unary_rpc_method_handler(bench)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("whoami.Whoami", methods),))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await server.wait_for_termination()
+
+
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1]))
+    kind, port, *certificate = sys.argv[1:]
+    if kind == "grpcio":
+        asyncio.run(serve_rpc(int(port)))
+    else:
+        uvloop.run(serve_http(int(port), *certificate))

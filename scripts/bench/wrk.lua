@@ -1,9 +1,27 @@
--- With a word behind "--": each connection waits a random while before each request, of so many
--- milliseconds in the mean. At the end: one line of JSON, since wrk's own report rounds.
+-- The first word behind "--" says what to send: "same", the same request each time; "varied", another head each
+-- time, so that nothing remembered helps; "post", a body of 10 KB; "close", a new connection each time; or a number:
+-- each connection waits a random while before each request, of so many milliseconds in the mean.
+-- At the end: one line of JSON, since wrk's own report rounds.
 
 function init(args)
-  local mean = tonumber(args[1])
-  if mean then
+  local kind, mean = args[1], tonumber(args[1])
+  if kind == "post" then
+    wrk.method, wrk.body = "POST", string.rep("x", 10000)
+  elseif kind == "close" then
+    wrk.headers["Connection"] = "close"
+  elseif kind == "varied" then
+    wrk.headers["X-Request-Id"] = "@"
+  end
+  local text = wrk.format()
+  request = function() return text end
+  if kind == "varied" then
+    local at, count = text:find("@", 1, true), 0
+    local before, behind = text:sub(1, at - 1), text:sub(at + 1)
+    request = function()
+      count = count + 1
+      return before .. count .. behind
+    end
+  elseif mean then
     delay = function() return math.random(1, 2 * mean - 1) end
   end
 end

@@ -9,11 +9,14 @@ from xml.etree import ElementTree
 import pytest
 
 from scripts.bench.chart import render_chart
-from scripts.bench.load import Load, LoadError, parse_report
-from scripts.bench.peers import APPLICATION, NODE, PEERS, NotStarted, running
-from scripts.bench.report import Sample, render_comparisons, render_table, summarise
+from scripts.bench.idle import measure_idle
+from scripts.bench.load import Load, LoadError, parse_h2load, parse_report
+from scripts.bench.peers import APPLICATION, GRANIAN, NotStarted, Peer, build_peers, running
+from scripts.bench.report import Sample, render_markdown, render_table, summarise
+from scripts.bench.works import WORKS
 
 ROOT = Path(__file__).parents[2]
+WORK = "GET /"
 
 
 def sample(rate: int, p99: float = 0.002) -> Sample:
@@ -23,40 +26,43 @@ def sample(rate: int, p99: float = 0.002) -> Sample:
 
 def test_ratios_are_of_the_same_round() -> None:
     """A machine that was slow for a round was slow for both, so their ratio stands."""
-    full = {APPLICATION: [sample(100), sample(10), sample(100)], "ours": [sample(200), sample(20), sample(150)]}
-    half = {APPLICATION: [sample(50, 0.004)], "ours": [sample(49, 0.003)]}
-    bare, ours = summarise(full, half)
-    assert (bare.rate, bare.to_application, bare.half_p99) == (100, 1, 0.004)
-    assert (ours.rate, ours.to_application, ours.half_rate, ours.half_p99) == (150, 2, 49, 0.003)
-    assert ours.cpu_per_1000 == pytest.approx(1000 / 300)
-    assert (ours.to_low_level, ours.to_node) == (None, None)
+    bare, ours = (WORK, APPLICATION), (WORK, "ours")
+    full = {bare: [sample(100), sample(10), sample(100)], ours: [sample(200), sample(20), sample(150)]}
+    half = {bare: [sample(50, 0.004)], ours: [sample(49, 0.003)]}
+    first, second = summarise(full, half)
+    assert (first.rate, first.ratios, first.half_p99) == (100, {APPLICATION: 1}, 0.004)
+    assert (second.rate, second.ratios, second.half_p99) == (150, {APPLICATION: 2}, 0.003)
+    assert second.cpu == pytest.approx(1 / 300)
 
 
-def test_a_given_url_is_compared_with_what_asks_the_same() -> None:
-    """Path and query must be alike."""
-    ours = {"whoami /": "http://a:1/", "whoami /bench": "http://a:1/bench", APPLICATION: "http://b:2/"}
-    full = {name: [sample(300)] for name in ours} | {"http://c:3": [sample(200)]}
-    assert render_comparisons(full, ours, ["http://c:3"]) == ["whoami / is 1.50 times http://c:3"]
+def test_ratios_are_of_the_same_work() -> None:
+    """Who answers something else, or does not do it at all, is no measure."""
+    full = {(WORK, APPLICATION): [sample(10)], (WORK, "ours"): [sample(30)], ("POST /", "ours"): [sample(20)]}
+    assert [row.ratios for row in summarise(full, {})] == [{APPLICATION: 1}, {APPLICATION: 3}, {}]
 
 
-def test_the_table_has_a_line_for_each_subject() -> None:
-    """With a dash where there is no figure: here, all about Node."""
-    full = {APPLICATION: [sample(1000)], "ours": [sample(54321)]}
-    titles, bare, ours = render_table(summarise(full, {})).splitlines()
-    assert "x Node" in titles
-    assert bare.startswith(APPLICATION)
-    assert ours.split()[:4] == ["ours", "54,321", "1.00", "2.00"]
-    assert "-" in ours.split()
+def test_the_table_has_a_line_for_each_row() -> None:
+    """With a dash where there is no figure: here, the latency at half load."""
+    full = {(WORK, APPLICATION): [sample(1000)], (WORK, "ours"): [sample(54321)]}
+    titles, bare, ours = [line for line in render_table(summarise(full, {})).splitlines() if line.strip()]
+    assert "x aiohttp" in titles
+    assert "x Granian" not in titles
+    assert bare.startswith(f"{WORK}  {APPLICATION}")
+    assert ours.split()[2:8] == ["ours", "54,321", "9.2", "1.00", "2.00", "–"]
+    assert render_markdown(summarise(full, {})).splitlines()[-1] == (
+        "| GET / | ours | 54,321 | 9.2 | 2.00 | 30 | 54.32 |"
+    )
 
 
-def test_the_chart_has_a_bar_for_each_subject() -> None:
-    """Well-formed, whatever is in a URL; the fastest has the longest bar."""
-    full = {APPLICATION: [sample(1000)], "http://a/?b&c<d": [sample(4000)]}
-    picture = ElementTree.fromstring(render_chart(summarise(full, {})))
+def test_the_chart_has_a_bar_for_each_row() -> None:
+    """Well-formed, whatever is in a URL; the fastest of a work has the longest bar."""
+    full = {(WORK, APPLICATION): [sample(1000)], (WORK, "http://a/?b&c<d"): [sample(4000)]}
+    full |= {("POST /", APPLICATION): [sample(10)]}
+    picture = ElementTree.fromstring(render_chart(summarise(full, {}), "today & here"))
     texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
     bars = [float(bar.attrib["width"]) for bar in picture.iter("{http://www.w3.org/2000/svg}rect")][1:]
-    assert "http://a/?b&c<d" in texts
-    assert bars[1] == 4 * bars[0]
+    assert {"http://a/?b&c<d", "today & here", WORK, "POST /"} <= set(texts)
+    assert bars == [bars[1] / 4, bars[1], bars[1]]
 
 
 def test_failed_requests_are_no_figures() -> None:
@@ -67,10 +73,25 @@ def test_failed_requests_are_no_figures() -> None:
         parse_report("http://a", report % 3)
 
 
+def test_what_h2load_tells_is_read() -> None:
+    """Its rate, and from its log the latencies; answers that failed are no figures."""
+    report = (
+        "finished in 1.01s, 200.00 req/s, 3.77MB/s\n"
+        "requests: 100 total, 110 started, 100 done, %d succeeded, 0 failed, 0 errored, 0 timeout\n"
+        "traffic: 3.77MB (3956016) total, 24.12KB (24702) headers (space savings 95.90%%), 50B (52038) data\n"
+    )
+    log = [f"1795571005693448\t200\t{microseconds}" for microseconds in range(100, 0, -1)]
+    load = parse_h2load("http://a", report % 100, log)
+    assert load == Load(100, 0.5, 3956016, 51e-6, 100e-6)
+    with pytest.raises(LoadError, match=r"http://a: 100 done, 98 succeeded"):
+        parse_h2load("http://a", report % 98, log)
+    with pytest.raises(LoadError, match=r"http://a: no request was answered"):
+        parse_h2load("http://a", "", [])
+
+
 def test_a_peer_is_measured_with_its_memory_and_its_work() -> None:
     """The bare application, as a process."""
-    command = next(command for command, targets in PEERS.items() if APPLICATION in targets)
-    with running(command) as server:
+    with running(build_peers(None)[APPLICATION]) as server:
         before = server.cpu_seconds()
         while server.cpu_seconds() == before:
             with urlopen(f"{server.address}/bench", timeout=5) as answer:
@@ -78,19 +99,33 @@ def test_a_peer_is_measured_with_its_memory_and_its_work() -> None:
         assert 5 << 20 < server.memory() < 200 << 20
 
 
+def test_idle_connections_are_counted_in_memory() -> None:
+    """Granian holds them too, so that what it takes for one is a figure."""
+    idle = measure_idle(GRANIAN, build_peers(None)[GRANIAN], 1100)  # from two source addresses
+    assert 0 < idle.first_answer < 15
+    assert 5 << 20 < idle.memory < idle.memory_with < 500 << 20
+
+
 def test_a_peer_that_is_not_there_is_named() -> None:
     """A program that is not installed, and one that refuses its command line."""
-    with pytest.raises(NotStarted, match="no-such-program is not installed"), running(["no-such-program"]):
+    nobody, refusing = Peer(("no-such-program",)), Peer((sys.executable, "-m", "whoami", "--no-such-flag"))
+    with pytest.raises(NotStarted, match="no-such-program is not installed"), running(nobody):
         pass
-    command = [sys.executable, "-m", "whoami", "--no-such-flag"]
-    with pytest.raises(NotStarted, match="unknown flag --no-such-flag"), running(command):
+    with pytest.raises(NotStarted, match="unknown flag --no-such-flag"), running(refusing):
         pass
-    assert any(NODE in targets for targets in PEERS.values())
 
 
-def test_without_wrk_it_says_how_to_get_it(tmp_path: Path) -> None:
+def test_every_work_has_someone_to_do_it() -> None:
+    """And the original is asked where somebody has it."""
+    peers = build_peers("/opt/whoami")
+    assert {name for work in WORKS for name in work.names} == set(peers)
+    assert set(peers) - set(build_peers(None)) == {"original"}
+    assert all(peers[name].tls for work in WORKS if work.tls for name in work.names)
+
+
+def test_without_its_tools_it_says_how_to_get_them(tmp_path: Path) -> None:
     """One line, and exit status 1."""
     command = [sys.executable, "-m", "scripts.bench"]
     run = subprocess.run(command, env={"PATH": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (1, "")
-    assert run.stderr == "wrk is needed (on Debian and Ubuntu: apt install wrk)\n"
+    assert run.stderr == "wrk and h2load are needed (on Debian and Ubuntu: apt install wrk nghttp2-client)\n"

@@ -1,0 +1,21 @@
+"""The smallest answer, for servers that call an application: ASGI (``asgi``) and Granian's RSGI (``rsgi``)."""
+
+from typing import Any
+
+
+async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Reads the body to its end, and says 1."""
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])  # so that a server leaves the lifespan protocol alone
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"1")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"1"})
+
+
+async def rsgi(scope: Any, protocol: Any) -> None:
+    """Reads the body to its end, and says 1."""
+    if scope.method == "POST":
+        await protocol()
+    protocol.response_str(200, [("content-type", "text/plain")], "1")
