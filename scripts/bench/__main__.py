@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -98,6 +99,9 @@ def _options() -> argparse.Namespace:
 
 def _caption() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "granian", "uvicorn", "grpcio"))
+    if node := shutil.which("node"):
+        told = subprocess.run([node, "--version"], stdout=subprocess.PIPE, text=True).stdout.strip()
+        versions += f", Node.js {told.removeprefix('v')}"
     machine = f"{os.cpu_count()} CPUs ({platform.machine()})"
     return f"{datetime.date.today()}, {machine}, Python {platform.python_version()}, {versions}"
 

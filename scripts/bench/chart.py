@@ -14,7 +14,7 @@ def render_chart(rows: Sequence[Row], caption: str) -> str:
     """An SVG with one bar a row, requests a second; each work has a scale of its own."""
     lines = [
         '<text x="12" y="24" font-weight="bold">requests a second</text>',
-        f'<text x="135" y="24" font-size="10">{escape(caption)}</text>',
+        f'<text x="150" y="24" font-size="10">{escape(caption)}</text>',
     ]
     top = 36
     for work, group in groupby(rows, lambda row: row.work):
