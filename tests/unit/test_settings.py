@@ -101,7 +101,7 @@ def render_limit(name: str) -> str:
 
 def test_the_readme_has_the_limits() -> None:
     """What it says is what the server does."""
-    table = section("Both").split("### Limits")[1]
+    table = section("Common to both servers").split("### Limits")[1]
     cells = [[cell.strip() for cell in line.split("|")[1:3]] for line in table.splitlines() if line[:2] == "| "]
     assert dict(cells[1:]) == {label: render_limit(name) for label, name in LIMITS.items()}
 
