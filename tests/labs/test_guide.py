@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.labs.guide import DOCS, PAGES, Example, anchors, everything_typed, ex
 from tests.labs.manifests import K8S, ROOT, kubectl
 from tests.labs.trainee import trainee
 from tests.needs import require
-from tests.server import Server, started
+from tests.server import PATIENCE, Server, started, wait_for
 
 TYPED = everything_typed()
 LABS = [page for page in PAGES if page.name[0].isdigit()]
@@ -263,6 +264,21 @@ def test_what_is_typed_in_the_utils_pod_is_there(example: Example) -> None:
     assert subprocess.run(["bash", "-n", "-c", example.command]).returncode == 0
     programs = re.findall(r"(?:^|[;|(] *(?:do )?)([a-z]+)", example.command)
     assert set(programs) - {"for", "do", "done", "exit"} <= TOOLS
+
+
+def test_the_end_is_told_as_lab_5_shows_it() -> None:
+    """With the delay of its manifest, shorter, and one more request while it lasts."""
+    page = (DOCS / "5-update-without-losing-a-request.md").read_text()
+    shown = re.findall(r"^whoami: .*$", page, re.MULTILINE)
+    with started("whoami", "--shutdown-delay=1s") as server:
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "leaving" in "".join(server.err))
+        assert server.get("/").status == 200
+        assert server.process.wait(PATIENCE) == 0
+        server.stop()  # which reads what it said last
+    told = "".join(server.err).splitlines()
+    numbers = re.compile(r"(?<=from )\S+|\d+")
+    assert [numbers.sub("N", line) for line in told] == [numbers.sub("N", line) for line in shown]
 
 
 @pytest.mark.parametrize("example", named(r"kubectl exec .*deploy/kubia"), ids=str)
