@@ -7,53 +7,22 @@ for a while, and what the client sends meanwhile is held back.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import cast
 
-from podkit.answer import call, too_busy
-from podkit.budget import Share
-from podkit.http1.answers import Answers
-from podkit.http1.reader import RequestReader
+from podkit.answer import call
+from podkit.http1.state import Http1State
 from podkit.http1.websocket import WebSocketConnection
-from podkit.kernel import has_hung_up, unread_bytes
-from podkit.message import UNREADABLE, Answer, Client, Delayed, HttpError, Request, Response, Upgrade, error
+from podkit.message import Answer, Client, Delayed, HttpError, Request, Response, Upgrade, error
 from podkit.server import Server
 
 SwitchToHttp2 = Callable[[Server, Client, asyncio.Transport, Request, bytes], None]
 
 
-class Http1Connection(asyncio.Protocol):
+class Http1Connection(Http1State):
     """`switch_to_http2` takes the connection over where a client asks for ``h2c``."""
 
     def __init__(self, server: Server, client: Client, switch_to_http2: SwitchToHttp2) -> None:
-        self._server = server
-        self._client = client
+        super().__init__(server, client)
         self._switch_to_http2 = switch_to_http2
-        self._loop = asyncio.get_running_loop()
-        self._reader = RequestReader(server, client)
-        self._share = Share(server.budget)
-        self._last_seen = 0.0
-        self._held = bytearray()  # came, and is not worked on yet
-        self._is_reading = True
-        self._has_ended = False  # the client sends no more
-        self._turn: asyncio.Handle | None = None  # when to go on, after the other connections
-
-    # from the transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is ours."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._answers = Answers(self._server, self._transport, self._after_answer)
-        self._last_seen = time.monotonic()
-        self._server.connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or another protocol has its connection; what is under way is given up."""
-        self._server.connections.discard(self)
-        self._answers.cancel()
-        if self._turn is not None:
-            self._turn.cancel()
-        self._held.clear()
-        self._share.resize(0)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -78,21 +47,11 @@ class Http1Connection(asyncio.Protocol):
             self._serve(self._held)
         return True
 
-    def pause_writing(self) -> None:
-        """The client reads slower than it asks."""
-        self._answers.pause()
-        self._account()
-
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._answers.resume()
         self._account()
         self._go_on()
-
-    # requests
-
-    def _is_busy(self) -> bool:
-        return self._turn is not None or self._answers.is_busy
 
     def _go_on(self) -> None:
         """Take up what was held back."""
@@ -153,37 +112,6 @@ class Http1Connection(asyncio.Protocol):
         if self._held or self._share.size or answers.is_busy or reader.head or not self._is_reading:
             self._account()
 
-    def _account(self) -> None:
-        """Charge what is held for the client, and read on from it only where that is of use now."""
-        if not self._share.resize(len(self._held) + self._reader.size + self._answers.size):
-            if self._answers.is_over or self._is_busy():
-                return self._transport.abort()
-            return self._refuse_now(too_busy())
-        has_room = len(self._held) <= self._server.limits.read_ahead or not self._answers.is_under_way
-        reading = self._answers.is_over or (self._turn is None and not self._answers.is_held_up and has_room)
-        if reading != self._is_reading and not self._transport.is_closing():
-            self._is_reading = reading
-            if reading:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
-
-    # answers
-
-    def _is_last(self) -> bool:
-        """No request is to follow the one that is answered now."""
-        return self._reader.last or ((self._server.draining or self._has_ended) and not self._held)
-
-    def _refuse(self, response: Response) -> bytes:
-        """The answer to what can't be served, behind which the connection ends."""
-        self._reader.last = True
-        request = Request(self._reader.head or UNREADABLE, self._client, self._client.requests)
-        return self._answers.render(request, response, True, self._last_seen, time.monotonic())
-
-    def _refuse_now(self, response: Response) -> None:
-        self._transport.write(self._refuse(response))
-        self._hang_up()
-
     def _begin(self, request: Request, answer: Answer | None) -> None:
         """Give an answer that takes time, or by another protocol."""
         if isinstance(answer, Delayed):
@@ -197,13 +125,6 @@ class Http1Connection(asyncio.Protocol):
             self._upgrade_to_http2(request)
         else:
             self._transport.abort()
-
-    def _after_answer(self) -> None:
-        self._server.answered += 1
-        if self._answers.is_over:
-            self._hang_up()
-        else:
-            self._go_on()
 
     def _hand_over(self, successor: asyncio.Protocol) -> None:
         early = bytes(self._held)
@@ -219,67 +140,3 @@ class Http1Connection(asyncio.Protocol):
             self.connection_lost(None)
         except ValueError as problem:
             self._refuse_now(error(400, str(problem)))
-
-    # the end
-
-    def _hang_up(self) -> None:
-        """Close, but read on for a moment where more has come: unread bytes make the kernel reset it."""
-        self._answers.is_over = True
-        transport, more = self._transport, bool(self._held) or self._reader.last
-        self._held.clear()
-        if not self._has_ended and (more or unread_bytes(transport)) and transport.can_write_eof():
-            transport.write_eof()
-            self._loop.call_later(self._server.limits.linger, transport.close)
-            self._account()
-        else:
-            transport.close()
-
-    def _leave_if_too_long(self) -> None:
-        """A client that has ended may be gone for good: what takes long is not waited for."""
-        if self._has_ended and self._answers.takes_longer_than(self._server.limits.half_closed):
-            self._transport.abort()
-
-    def check(self, now: float) -> None:
-        """End what has stood still for too long."""
-        limits, reader = self._server.limits, self._reader
-        if self._answers.is_held_up:
-            if self._answers.is_stuck(now):
-                self._transport.abort()
-        elif self._answers.is_under_way and not self._is_reading:
-            self._has_ended = self._has_ended or has_hung_up(self._transport)
-            self._leave_if_too_long()
-        elif self._answers.is_over or self._is_busy():
-            return
-        elif reader.began and now - reader.began > limits.head_timeout:
-            self.time_out("the request's head takes too long")
-        elif reader.head is not None and now - self._last_seen > limits.body_timeout:
-            self.time_out("the body takes too long")
-        elif not reader.began and now - self._last_seen > limits.idle_timeout:
-            self._transport.close()
-
-    def time_out(self, reason: str) -> None:
-        """Refuse a request that does not arrive in time."""
-        if not self._answers.is_over:
-            self._refuse_now(error(408, reason))
-
-    def in_flight(self) -> int:
-        """One, or none: its requests are answered one after the other."""
-        return int(bool(self._is_busy() or self._held or self._reader.head) and not self._answers.is_over)
-
-    def idle_since(self) -> float | None:
-        """Since the client's last bytes; a head that has begun to come is no request yet."""
-        busy = self._answers.is_over or self._is_busy() or self._reader.head
-        return None if busy else self._last_seen
-
-    def say_goodbye(self) -> None:
-        """The answers say so, by ``Connection: close``."""
-
-    def close_if_quiet(self, now: float) -> None:
-        """Close now if no request is under way or has just been sent."""
-        idle = not (self._answers.is_over or self._is_busy() or self._held or self._reader.head)
-        if idle and now - self._last_seen > self._server.limits.quiet and not unread_bytes(self._transport):
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._transport.abort()
