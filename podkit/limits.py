@@ -8,7 +8,7 @@ class Limits:
     """Sizes are in bytes, times in seconds."""
 
     # memory of the process
-    budget: int = 64 << 20  # all that is held for clients: bodies, answers that wait, messages, partial heads
+    budget: int = 40 << 20  # all that is held for clients: bodies, answers that wait, messages, partial heads
     connections: int = 56 << 20  # the connections themselves, each by the costs below
     connection_cost: int = 5 << 10  # a plain connection
     tls_cost: int = 36 << 10  # what TLS adds to it

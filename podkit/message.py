@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 Headers = Mapping[bytes, list[bytes]]
 Fields = tuple[tuple[bytes, bytes], ...]
 NO_HEADERS: Headers = MappingProxyType({})
+FIELD_COST = 192  # bytes that a header field takes in CPython beside its name and value
 _KNOWN_TO_HEAD = 2048  # bytes of an answer that the original holds back until it is complete
 CLOSE = (b"Connection", b"close")  # an answer with it is the last on its connection
 _WITHOUT_ADDRESS = ("LOCAL", "UNKNOWN", "UNIX")  # PROXY headers that name none with a port
@@ -41,6 +42,13 @@ class Head(NamedTuple):
         """The first value of a header, by its canonical name; empty where there is none."""
         values = self.headers.get(name)
         return values[0] if values else b""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes to keep it."""
+        names = sum(map(len, self.headers))
+        values = sum(FIELD_COST + len(value) for values in self.headers.values() for value in values)
+        return names + values + 2 * len(self.request_uri) + len(self.host)
 
 
 # stands for a head that could not be read, in the log and for endpoints that answer with an error
@@ -115,6 +123,11 @@ class Request(NamedTuple):
     def remote_addr(self) -> str:
         """The client's address:port, an IPv6 address in brackets."""
         return self.client.remote_addr
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes to keep it."""
+        return self.head.size + len(self.body) + len(self.raw)
 
 
 Block = bytes | bytearray | memoryview

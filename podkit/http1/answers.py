@@ -11,14 +11,6 @@ from podkit.kernel import unsent_bytes
 from podkit.message import Block, Delayed, Request, Response
 from podkit.server import Server
 
-_LINE_COST = 300  # bytes of a header line beside its value
-
-
-def _weigh(request: Request) -> int:
-    """The bytes that a request takes, with what Python needs for each line of its head."""
-    lines = [value for values in request.head.headers.values() for value in values]
-    return len(request.body) + len(request.raw) + sum(map(len, lines)) + _LINE_COST * len(lines)
-
 
 class Answers:
     """Gives the answers of one connection, in order. `finished` is called after each that took time."""
@@ -75,7 +67,7 @@ class Answers:
             else:
                 self._transport.abort()
 
-        self._kept = _weigh(request)
+        self._kept = request.size
         self._late = self._loop.call_later(delayed.seconds, due)
         self.is_busy = True
 
@@ -85,7 +77,7 @@ class Answers:
         if type(response.body) is bytes or request.head.method == b"HEAD":
             self._finish()
         else:
-            self._kept = _weigh(request)
+            self._kept = request.size
             self._task = self._loop.create_task(self._send(request, response))
             self.is_busy = True
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from podkit.answer import call
+from podkit.answer import call, too_busy
 from podkit.http1.state import Http1State
 from podkit.http1.websocket import WebSocketConnection
 from podkit.message import Answer, Client, Delayed, HttpError, Request, Response, Upgrade, error
@@ -114,6 +114,8 @@ class Http1Connection(Http1State):
 
     def _begin(self, request: Request, answer: Answer | None) -> None:
         """Give an answer that takes time, or by another protocol."""
+        if not self._share.resize(len(self._held) + request.size):
+            return self._refuse_now(too_busy())
         if isinstance(answer, Delayed):
             self._answers.wait(request, answer, self._is_last, self._last_seen)
             self._leave_if_too_long()

@@ -11,7 +11,9 @@ from podkit.message import UNREADABLE, Client, Head, HttpError, Request, Respons
 from podkit.routes import Route
 from podkit.server import Server
 
-_REMEMBERED, _REMEMBERED_LINES = 4096, 32  # of a head that is kept, in case it comes again
+# a head is kept, in case it comes again, where that is within what a connection may cost
+_REMEMBERED = 1024  # bytes
+_REMEMBERED_FIELDS = 16
 _STRAY_LINE_ENDS = 4  # bytes of them that Go passes over behind a POST, for the sake of old clients
 
 
@@ -26,7 +28,7 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_client", "_last_block", "_last_head", "_raw", "_searched", "_server",
+        "_body", "_client", "_head_size", "_last_block", "_last_head", "_raw", "_searched", "_server",
         "_skippable", "_started", "began", "head", "interim", "last", "position", "route",
     )  # fmt: skip
 
@@ -42,6 +44,7 @@ class RequestReader:
         self._last_block = b""
         self._last_head = UNREADABLE  # what that was read as
         self.head: Head | None = None  # of the request whose body is on its way
+        self._head_size = 0
         self._raw = bytearray()
         self.began = 0.0  # when an unfinished head did (monotonic); 0 where there is none
         self.position = 0
@@ -51,7 +54,7 @@ class RequestReader:
     @property
     def size(self) -> int:
         """The bytes that are kept of that request."""
-        return 0 if self.head is None else len(self._body.data) + len(self._raw)
+        return 0 if self.head is None else self._head_size + len(self._body.data) + len(self._raw)
 
     def next(self, data: bytes | bytearray, position: int) -> Request | None:
         """The next request if all of it is there. Raises HttpError where the connection ends with a refusal."""
@@ -95,7 +98,7 @@ class RequestReader:
         if block == self._last_block:  # load, probes and pollers repeat themselves
             return self._last_head
         head = parse_head(block, limits.max_header_lines)
-        if end - start <= _REMEMBERED and len(head.headers) <= _REMEMBERED_LINES:
+        if end - start <= _REMEMBERED and block.count(b"\n") <= _REMEMBERED_FIELDS:
             self._last_block, self._last_head = block, head
         return head
 
@@ -131,6 +134,7 @@ class RequestReader:
             self.interim = CONTINUE
         if not head.length:
             return self._request(head)
+        self._head_size = head.size
         self.head, self._body = head, body_of(head.length, limits, reads and not self.route.keeps_raw)
         return self._read_body(head, data)
 

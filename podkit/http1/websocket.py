@@ -27,6 +27,7 @@ class WebSocketConnection(asyncio.Protocol):
     def __init__(self, server: Server, request: Request, upgrade: Upgrade) -> None:
         self._server = server
         self._request = request
+        self._cost = server.limits.stream_cost + request.head.size
         self._upgrade = upgrade
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(upgrade.max_message)
@@ -48,6 +49,7 @@ class WebSocketConnection(asyncio.Protocol):
         key = self._request.head.header(b"Sec-Websocket-Key")
         proof = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
         self._transport.write(_ACCEPTED % base64.b64encode(proof))
+        self._account()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -119,7 +121,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _account(self) -> None:
         """Charge what is held for the client, and read on from it only where that is of use now."""
         unsent = self._transport.get_write_buffer_size() if self._is_held_up else 0
-        held = len(self._held) + self._reader.size + unsent + self._server.limits.stream_cost
+        held = len(self._held) + self._reader.size + unsent + self._cost
         if not self._share.resize(held):
             return self._end(TRY_AGAIN_LATER.to_bytes(2))
         reading = self._is_over or (self._turn is None and not self._is_held_up)

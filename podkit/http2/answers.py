@@ -44,8 +44,7 @@ class Answers:
     def begin(self, request: Request) -> None:
         """Answer HTTP/1.1's request as stream 1."""
         self._streams.last_id = 1
-        kept = len(request.body) + len(request.raw)
-        stream = self._streams.open_stream(1, request.head, kept, ended=True)
+        stream = self._streams.open_stream(1, request.head, request.size, ended=True)
         stream.route, stream.number = self._server.find_route(request.head), request.number
         self._answer(stream, request)
 

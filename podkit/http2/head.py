@@ -7,13 +7,12 @@ from podkit.go.header import NOT_TRAILERS, TOKEN, canonical, tokens, trailer_nam
 from podkit.go.url import parse_target
 from podkit.http2.frames import Code, StreamFault
 from podkit.limits import Limits
-from podkit.message import Head, Headers, Response, error
+from podkit.message import FIELD_COST, Head, Headers, Response, error
 
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))
 _PSEUDO_FIELDS: Final = 4  # which Go counts among the lines
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _AUTHORITY: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")  # without user information
-FIELD_COST: Final = 192  # bytes that a field takes in CPython beside its size
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 _OF_HTTP1: Final = (b"Connection", b"Keep-Alive", b"Proxy-Connection", b"Transfer-Encoding", b"Upgrade")
 _LACKS_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"PROPFIND", b"SEARCH", b"CONNECT"))

@@ -11,7 +11,6 @@ from podkit.http2.compression import Decoder, encode
 from podkit.http2.control import Control
 from podkit.http2.frames import Code, ConnectionFault, Frame, StreamFault
 from podkit.http2.head import (
-    FIELD_COST,
     Malformed,
     Opening,
     parse_fields,
@@ -22,7 +21,7 @@ from podkit.http2.head import (
 )
 from podkit.http2.stream import Stream
 from podkit.http2.streams import Streams
-from podkit.message import Client, error
+from podkit.message import FIELD_COST, Client, error
 from podkit.routes import Route
 from podkit.server import Server
 

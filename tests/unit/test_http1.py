@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podkit.limits import Limits
-from podkit.message import Answer, Delayed, Head, Request, Response
+from podkit.message import Answer, Delayed, Head, Request, Response, Upgrade
 from podkit.routes import Route
 from tests.inprocess import Running, running, until
 
@@ -42,6 +43,8 @@ class Table:
             return Response(body=(bytes(1 << 16) for _ in range(1 << 20)), length=1 << 36)
         if path == b"/stream":
             return Response(body=self._stream())
+        if path == b"/socket":
+            return Upgrade(lambda message: message, 1 << 10)
         if path == b"/mistake":
             raise RuntimeError("a mistake of ours")
         return Response(body=b"%d" % len(request.body))
@@ -184,19 +187,6 @@ async def test_bodies_share_a_budget() -> None:
         await server.let_go()
 
 
-async def test_a_head_that_waits_for_its_answer_is_charged() -> None:
-    """Many small lines take more than their bytes; over the budget the connection ends."""
-    lines = b"".join(b"%d:\r\n" % number for number in range(450))
-    async with running(Table(3600).find, Limits(budget=200_000)) as server:
-        held = await server.connect()
-        held[1].write(WAIT[:-2] + lines + b"\r\n")
-        await until(lambda: server.server.budget.used > 100_000)
-        with suppress(ConnectionResetError):
-            assert await server.ask(WAIT[:-2] + lines + b"\r\n") == b""
-        held[1].close()
-        await server.let_go()
-
-
 async def test_a_head_costs_as_much_as_it_holds() -> None:
     """Heads that do not end are charged to the budget as well."""
     async with running(Table().find, Limits(budget=1 << 18)) as server:
@@ -208,6 +198,46 @@ async def test_a_head_costs_as_much_as_it_holds() -> None:
         for _, writer in held:
             writer.close()
         await server.let_go()
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (b"GET /wait HTTP/1.1", b""),
+        (b"GET /endless HTTP/1.1", b""),
+        (b"POST /body HTTP/1.1", b"Content-Length: 9\r\n"),
+        (b"GET /socket HTTP/1.1", b"Sec-WebSocket-Key: a\r\n"),
+    ],
+    ids=["answer that waits", "answer that nobody takes", "body", "websocket"],
+)
+async def test_a_head_is_charged_as_long_as_it_is_kept(start: bytes, end: bytes) -> None:
+    """Its fields by what they take, which is more than their bytes; who comes too late gets 503."""
+    fields = b"".join(b"h%d:\r\n" % number for number in range(400))
+    raw = b"%s\r\nHost: a\r\n%s%s\r\n" % (start, fields, end)
+    async with running(Table(3600).find, Limits(budget=150_000)) as server:
+        _, writer = await server.connect()
+        writer.write(raw)
+        await until(lambda: server.server.budget.used >= 400 * 190)
+        assert (await server.ask(raw)).startswith((b"HTTP/1.1 503 ", b"HTTP/1.1 101 "))
+        writer.close()
+        await server.let_go()
+
+
+async def test_connections_between_requests_cost_little() -> None:
+    """Also those whose last head had many fields."""
+    fields = b"".join(b"h%d:\r\n" % number for number in range(400))
+    async with running(Table().find) as server:
+        pairs = [await server.connect() for _ in range(40)]
+        tracemalloc.start()
+        try:
+            for reader, writer in pairs:
+                writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n%s\r\n" % fields)
+                await reader.readuntil(b"\r\n\r\n0")
+            assert tracemalloc.get_traced_memory()[0] < len(pairs) * Limits().connection_cost * 2
+        finally:
+            tracemalloc.stop()
+        for _, writer in pairs:
+            writer.close()
 
 
 @pytest.mark.parametrize(
