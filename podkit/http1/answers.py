@@ -12,6 +12,10 @@ from podkit.message import Block, Delayed, Request, Response
 from podkit.server import Server
 
 
+def _no_longer_of_interest() -> None:
+    """Nobody is to be called."""
+
+
 class Answers:
     """Gives the answers of one connection, in order. `finished` is called after each that took time."""
 
@@ -142,6 +146,9 @@ class Answers:
     def cancel(self) -> None:
         """Nobody waits for the answer any longer."""
         self.is_over = True
+        self._finished = (
+            _no_longer_of_interest  # else the connection would be freed by the garbage collector only
+        )
         for handle in (self._late, self._task):
             if handle is not None:
                 handle.cancel()

@@ -31,6 +31,10 @@ class Answers:
         self.closes = False  # an answer asks for the end of the connection
         self._put_off: dict[Stream, Callable[[], None]] = {}  # answers that are not made before they are taken
 
+    def let_go(self) -> None:
+        """Wake nobody any longer, so that no cycle is left, which would wait for the garbage collector."""
+        self._wake = lambda: None
+
     # when
 
     def ask(self, stream: Stream) -> None:

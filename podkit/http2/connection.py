@@ -68,6 +68,8 @@ class Http2Connection(asyncio.Protocol):
         """The connection is gone, and with it whatever was in progress."""
         self._server.connections.discard(self)
         self._stop()
+        self._queue.let_go()
+        self._answers.let_go()
         self._share.resize(0)
         self._room.resize(0)
 

@@ -30,6 +30,11 @@ class SendQueue:
         self.is_open = True  # the client speaks HTTP/2 by now
         self.is_paused = False  # the client does not read
 
+    def let_go(self) -> None:
+        """Call nobody any longer, so that no cycle is left."""
+        self.finish = lambda stream: None
+        self.fail = lambda stream, problem: None
+
     # frames
 
     def write(self, kind: int, flags: int, stream_id: int, payload: bytes = b"") -> None:

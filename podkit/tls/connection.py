@@ -66,7 +66,8 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         del self._engine, self._decrypt, self._encrypt  # OpenSSL's memory, which a cycle would keep for a while
         for share in self._held:
             share.resize(0)
-        self._above.connection_lost(exc)
+        above, self._above = self._above, asyncio.Protocol()  # each knows the other: that cycle ends here
+        above.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""

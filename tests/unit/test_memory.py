@@ -1,0 +1,126 @@
+"""What is left of connections that are over: nothing, without the garbage collector's help."""
+
+import asyncio
+import gc
+import ssl
+import weakref
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podkit.opening import Opening
+from podkit.pod.pod import Pod
+from podkit.process.acceptor import Acceptor
+from podkit.process.listen import bind
+from podkit.server import Server
+from podkit.tls.certificates import Certificates
+from podkit.tls.handshake import TlsProtocolFactory
+from tests.certificates import issue
+from tests.http2 import PREFACE, Speaker, get, serialize
+from tests.inprocess import until
+from tests.server import PATIENCE, request
+from whoami.app import build_routes
+from whoami.health import Health
+
+uvloop: Any = pytest.importorskip("uvloop")  # asyncio's own transports are cycles by themselves
+
+HANDSHAKE = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+CONVERSATION = request("/echo", *HANDSHAKE, "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==") + b"\x88\x80\0\0\0\0"
+H2C = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]
+GOODBYE = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0"  # a frame GOAWAY
+CLOSE = "Connection: close"
+PLAIN = {
+    "nothing": b"",
+    "a request": request("/bench", CLOSE),
+    "a request that is kept alive": request("/bench"),
+    "a body": request("/", CLOSE, method="POST", body=b"hello"),
+    "half a body": request("/", CLOSE, method="POST", body=b"hello")[:-2],
+    "half a head": b"GET / HT",
+    "nonsense": b"nonsense\r\n\r\n",
+    "an answer that takes time": request("/?wait=5ms", CLOSE),
+    "an answer that is not waited for": request("/?wait=1h"),
+    "a large answer": request("/data?size=1&unit=MB", CLOSE),
+    "a WebSocket": CONVERSATION,
+    "an upgrade": request("/", *H2C) + serialize(PREFACE) + GOODBYE,
+}
+
+
+def speak_http2() -> bytes:
+    """A request and a goodbye."""
+    speaker = Speaker()
+    return serialize(PREFACE, speaker.headers(1, *get("/"))) + GOODBYE
+
+
+async def talk(port: int, data: bytes, context: ssl.SSLContext | None) -> None:
+    """Send, read a moment, and leave."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    writer.write(data)
+    try:
+        async with asyncio.timeout(0.2 if data else 0.02):
+            while await reader.read(1 << 20):
+                pass
+    except (TimeoutError, ConnectionError):
+        pass
+    writer.transport.abort()
+
+
+async def count_left(data: bytes, certificates: Certificates | None, context: ssl.SSLContext | None) -> int:
+    """How many of the protocols that a few connections had are still there, once they are over."""
+    server = Server(build_routes(Pod(), Health()).find)
+    (listener,) = bind(0)
+    known: list[weakref.ref[Any]] = []
+    add = server.connections.add
+
+    def remember(connection: Any) -> None:
+        known.append(weakref.ref(connection))
+        add(connection)
+
+    server.connections.add = remember  # type: ignore[method-assign]
+    build: Any = partial(Opening, server)
+    acceptor = Acceptor(
+        server, listener, TlsProtocolFactory(server, certificates, build) if certificates else build
+    )
+    acceptor.start()
+    port = listener.getsockname()[1]
+    await asyncio.gather(*[talk(port, data, context) for _ in range(3)])
+    assert known
+    await until(lambda: not len(server.connections))
+    await acceptor.finish()
+    await asyncio.sleep(0.05)
+    return sum(connection() is not None for connection in known)
+
+
+def check(data: bytes, certificates: Certificates | None = None, context: ssl.SSLContext | None = None) -> None:
+    """Nothing may be left while the garbage collector rests."""
+    gc.collect()
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found = runner.run(asyncio.wait_for(count_left(data, certificates, context), PATIENCE))
+    finally:
+        gc.enable()
+    assert found == 0
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_nothing_is_left_of_a_connection(name: str) -> None:
+    """Whatever was said on it."""
+    check(PLAIN[name])
+
+
+def test_nothing_is_left_of_an_http2_connection() -> None:
+    """With prior knowledge."""
+    check(speak_http2())
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+def test_nothing_is_left_of_a_tls_connection(alpn: str, tmp_path: Path) -> None:
+    """Nor of what it carried."""
+    issue("localhost").write(tmp_path)
+    certificates = Certificates(str(tmp_path / "tls.crt"), str(tmp_path / "tls.key"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols([alpn])
+    check(speak_http2() if alpn == "h2" else PLAIN["a request"], certificates, context)
