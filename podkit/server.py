@@ -3,10 +3,10 @@
 import asyncio
 import itertools
 import time
-from email.utils import formatdate
 
 from podkit.budget import Budget
 from podkit.connections import Connections
+from podkit.go.date import render_date
 from podkit.limits import Limits
 from podkit.log import AccessLog
 from podkit.message import Client, Tls, render_address
@@ -27,7 +27,7 @@ class Clock:
         if now >= self._until:
             moment = time.time()
             self._until = time.monotonic() + 1 - moment % 1
-            self._line = b"Date: %s\r\n" % formatdate(int(moment), usegmt=True).encode()
+            self._line = b"Date: %s\r\n" % render_date(moment)
         return self._line
 
     def date(self) -> bytes:

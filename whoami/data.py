@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from email.utils import formatdate
 from functools import cache
 from time import time
 
-from podkit.go.date import parse_date
+from podkit.go.date import parse_date, render_date
 from podkit.go.strconv import parse_int, wrap_int64
 from podkit.go.url import is_on, parse_query
 from podkit.message import PLAIN_TEXT, Fields, Head, Request, Response, error
@@ -73,7 +72,7 @@ def pattern(start: int, end: int, size: int) -> Iterator[bytes | memoryview]:
 def _attachment(head: Head, size: int) -> Response:
     """The content as Go's ``http.ServeContent`` serves a file that was changed just now."""
     now = int(time())
-    modified = (b"Last-Modified", formatdate(now, usegmt=True).encode())
+    modified = (b"Last-Modified", render_date(now))
     status, ranged = _preconditions(head, now)
     if status in (304, 412):
         return Response(status, (_DISPOSITION, modified))

@@ -1,14 +1,14 @@
 """``/openapi.yaml``: the API's own description."""
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from podkit.message import Request, Response
 
 
 @cache
 def _document() -> bytes:
-    return files("whoami").joinpath("openapi.yaml").read_bytes()
+    return Path(__file__).with_name("openapi.yaml").read_bytes()
 
 
 def openapi(request: Request) -> Response:

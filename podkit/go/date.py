@@ -1,6 +1,7 @@
-"""HTTP dates as Go's ``net/http.ParseTime`` reads them."""
+"""HTTP dates, as Go's ``net/http.ParseTime`` reads them."""
 
 import re
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -35,6 +36,13 @@ def parse_date(text: bytes) -> int:
             if found := form.fullmatch(text.decode("latin-1")):
                 return _seconds(found.groupdict())
     raise ValueError("not an HTTP date")
+
+
+def render_date(moment: float) -> bytes:
+    """A time in seconds since 1970 as HTTP writes it (RFC 9110, 5.6.7)."""
+    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(moment)
+    names = _DAYS[weekday][:3], _MONTHS[month - 1].capitalize()
+    return f"{names[0]}, {day:02} {names[1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT".encode()
 
 
 def _seconds(parts: dict[str, str | None]) -> int:

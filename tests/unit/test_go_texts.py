@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from podkit.go.date import parse_date
+from podkit.go.date import parse_date, render_date
 from podkit.go.host import render_host
 from podkit.go.json import decode_int
 from podkit.go.url import parse_query
@@ -140,3 +140,10 @@ def test_a_query_of_too_many_pairs_is_passed_over() -> None:
     """Over 10,000 of them."""
     assert parse_query(b"a&" * 9_999 + b"b=1") == {"a": "", "b": "1"}
     assert parse_query(b"a&" * 10_000 + b"b=1") == {}
+
+
+@pytest.mark.parametrize("moment", [0, 784111777, 951782400, 1e9 + 0.9, 4102444799])
+def test_dates_are_written_as_they_are_read(moment: float) -> None:
+    """In HTTP's own form, to the second."""
+    assert parse_date(render_date(moment)) == int(moment)
+    assert render_date(784111777) == b"Sun, 06 Nov 1994 08:49:37 GMT"

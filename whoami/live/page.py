@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import re
 from functools import cached_property
-from importlib.resources import files
+from pathlib import Path
 
 from podkit.message import Fields, Request, Response
 
@@ -21,7 +21,7 @@ class Live:
 
     @cached_property
     def _page(self) -> bytes:
-        return files("whoami.live").joinpath("page.html").read_bytes()
+        return Path(__file__).with_name("page.html").read_bytes()
 
     @cached_property
     def _gzipped(self) -> bytes:
