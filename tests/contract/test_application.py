@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.contract.test_whoami_http1 import CASES, replay, see_here, settings
+from tests.contract.test_whoami_http1 import CASES, replay_here, settings
 from tests.server import PATIENCE, Server
 from whoami.app import build_app
 
@@ -99,7 +99,7 @@ def test_the_application_answers_as_the_original(
     if key not in servers:
         servers[key] = ApplicationServer(build(key))
     if case["name"] not in UNABLE:
-        replay(case, servers[key], see_here)
+        replay_here(case, servers[key])
         return
     with pytest.raises((AssertionError, OSError)):
-        replay(case, servers[key], see_here)
+        replay_here(case, servers[key])
