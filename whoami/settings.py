@@ -11,7 +11,7 @@ PROGRAM = Program(
     "[flags]\nhealthcheck [--proxy-protocol] [URL]\ndns [flags] NAME\nwatch [flags] URL",
     "Answer with the host name, the addresses and the request as it arrived.",
     """\
-Flags take one dash or two, and = or a space before their value. A flag beats its variable.
+Flags take one dash or two, and = or a space before their value. A flag overrides its environment variable.
 whoami healthcheck exits with 0 if the server at URL is healthy, else with 1; by default it asks /health on
 port 80, or on the port that WHOAMI_PORT_NUMBER names.
 whoami dns tells which addresses a name has, and which of them this client takes (whoami dns --help).
@@ -28,7 +28,7 @@ class Settings(CommonSettings):
     name: str = flag("", str, "S", "a name to show first", "WHOAMI_NAME")
     verbose: bool = switch("log each request with its status and duration")
     no_env: bool = switch("never show the environment, whatever a client asks", "WHOAMI_NO_ENV")
-    plain: bool = switch("without the paths that begin with a dot", "WHOAMI_PLAIN")
+    plain: bool = switch("leave out the paths that begin with a dot", "WHOAMI_PLAIN")
     max_body: int = flag(
         "16777216", parse_size, "BYTES", "largest body to echo; a larger one gets 413", "WHOAMI_MAX_BODY"
     )

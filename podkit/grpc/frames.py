@@ -89,7 +89,7 @@ class Frames:
         try:
             message = inflater.decompress(data, self._max_message + 1)
         except zlib.error:
-            raise RpcError(Status.INTERNAL, "a message that is no gzip") from None
+            raise RpcError(Status.INTERNAL, "a message that is not gzip") from None
         if len(message) > self._max_message:
             raise self._too_large()
         if not inflater.eof or inflater.unused_data:

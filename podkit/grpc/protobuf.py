@@ -26,4 +26,4 @@ def parse(kind: type[Received], data: bytes) -> Received:
     try:
         return kind.FromString(data)
     except DecodeError:
-        raise RpcError(Status.INTERNAL, f"the request is no {kind.DESCRIPTOR.full_name}") from None
+        raise RpcError(Status.INTERNAL, f"the request is not a {kind.DESCRIPTOR.full_name}") from None

@@ -98,7 +98,7 @@ async def _converse(stream: Stream, call: Call, inflow: Inflow) -> AsyncIterator
     except StopAsyncIteration:
         pass
     except TimeoutError:
-        trailers = _trailers(RpcError(Status.DEADLINE_EXCEEDED, "the call's time is over"))
+        trailers = _trailers(RpcError(Status.DEADLINE_EXCEEDED, "the call's deadline has passed"))
     except RpcError as problem:
         trailers = _trailers(problem)
     yield trailers

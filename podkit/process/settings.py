@@ -67,13 +67,13 @@ class Settings:
     port: int = port_flag("8080")
     workers: int = workers_flag()
     idle_timeout: float = flag(
-        "75s", parse_timeout, "DURATION", "close connections that ask nothing for so long"
+        "75s", parse_timeout, "DURATION", "close connections that are idle for this long"
     )
     shutdown_delay: float = flag(
-        "0s", parse_seconds, "DURATION", "after SIGTERM, go on accepting connections for so long"
+        "0s", parse_seconds, "DURATION", "after SIGTERM, keep accepting connections for this long"
     )
     grace_period: float = flag(
-        "10s", parse_seconds, "DURATION", "then finish requests in flight for at most so long"
+        "10s", parse_seconds, "DURATION", "then finish requests in flight for at most this long"
     )
     proxy_protocol: bool = switch(
         "serve only connections that begin with a PROXY header, v1 or v2", "WHOAMI_PROXY_PROTOCOL"

@@ -61,9 +61,9 @@ def _read_v1(data: bytes) -> tuple[Announced, int] | None:
     try:
         addresses = [kind(found[n].decode("latin-1")) for n in (2, 3)]
     except AddressValueError:
-        raise ValueError("its PROXY line has an address that is none") from None
+        raise ValueError("its PROXY line has an invalid address") from None
     if max(ports) > 0xFFFF or any("%" in str(address) for address in addresses):
-        raise ValueError("its PROXY line has an address that is none")
+        raise ValueError("its PROXY line has an invalid address")
     source, destination = (render_address((str(a), p)) for a, p in zip(addresses, ports, strict=True))
     return Announced(1, family, source, destination), len(line)
 
@@ -74,7 +74,7 @@ def _read_v2(data: bytes) -> tuple[Announced, int] | None:
     command, kind, size = struct.unpack_from("!BBH", data, len(_V2))
     start, end = len(LOCAL), len(LOCAL) + size
     if command not in (0x20, 0x21):
-        raise ValueError("its PROXY header has another version or command")
+        raise ValueError("its PROXY header has an unknown version or command")
     if end > _V2_LONGEST:
         raise ValueError(f"its PROXY header is longer than {_V2_LONGEST} bytes")
     if len(data) < end:
@@ -82,7 +82,7 @@ def _read_v2(data: bytes) -> tuple[Announced, int] | None:
     if command == 0x20:
         return Announced(2, "LOCAL"), end
     if kind not in _FAMILIES:
-        raise ValueError("its PROXY header has another address family")
+        raise ValueError("its PROXY header has an unknown address family")
     family, size = _FAMILIES[kind]
     if start + size > end:
         raise ValueError("its PROXY header is too short for its addresses")
@@ -131,7 +131,7 @@ def _verify(header: bytes, checksum: bytes) -> None:
     """The checksum is that of the header with zeros in its place."""
     before, field, behind = header.partition(bytes((_CRC32C, 0, 4)) + checksum)
     if len(checksum) != 4 or crc32c(before + field[:3] + bytes(4) + behind) != int.from_bytes(checksum, "big"):
-        raise ValueError("its PROXY header has another checksum")
+        raise ValueError("its PROXY header has a wrong checksum")
 
 
 def _read_tls(data: bytes) -> ProxiedTls | None:

@@ -84,7 +84,7 @@ def test_a_name_may_be_any_bytes(state: Health) -> None:
 )
 def test_garbage_is_internal(methods: Methods, path: bytes) -> None:
     """Bytes that are no message get the status for that, and say which message was wanted."""
-    with pytest.raises(RpcError, match=r"the request is no .*Request") as caught:
+    with pytest.raises(RpcError, match=r"the request is not a .*Request") as caught:
         ask(methods, path, BenchReply, b"\xff\xff")
     assert caught.value.status is Status.INTERNAL
 
