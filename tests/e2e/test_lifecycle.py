@@ -302,6 +302,19 @@ def test_a_log_that_nobody_reads_holds_up_nobody(program: list[str], workers: st
         assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.parametrize("way", ["--http1.1", "--http2-prior-knowledge"])
+def test_durations_are_logged_to_the_microsecond(way: str) -> None:
+    """They are short: in whole milliseconds, as uvloop's clock has them, they all would be 0."""
+    require("curl")
+    with started("whoami", "--verbose") as server:
+        url = f"http://127.0.0.1:{server.port}/bench"
+        for _ in range(10):
+            subprocess.run(["curl", "-s", way, url], capture_output=True, check=True)
+        wait_for(lambda: len(server.err) == 11)
+        durations = [re.search(r" (\d+\.\d{6})s$", line.strip()) for line in server.err[1:]]
+        assert sum(found is not None and not found[1].endswith("000") for found in durations) >= 8
+
+
 def in_namespace(*words: str) -> list[str]:
     """A command with namespaces of its own; fails the test where this machine allows none."""
     return ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), *words]
