@@ -327,7 +327,7 @@ def test_serves_as_process_1() -> None:
         assert server.get("/").status == 200
         os.kill(children(server.process.pid)[0], signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 0
-        assert any("done: " in line for line in server.err)
+        wait_for(lambda: any("done: " in line for line in server.err))
     finally:
         server.process.kill()
 
