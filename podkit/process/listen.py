@@ -49,7 +49,8 @@ def bind(port: int, count: int = 1) -> list[socket.socket]:
 
 
 def _bind(family: socket.AddressFamily, address: str, port: int, *options: int) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setblocking(False)
     try:
         # connections of a former process that are not quite over must not keep the port: all sockets on it, of
         # this process and of that one, need SO_REUSEADDR
