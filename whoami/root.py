@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from functools import partial
 
-from podkit.go.duration import parse_duration
 from podkit.go.header import TOKEN, has_element, has_token
 from podkit.go.host import render_host
 from podkit.go.strconv import quote
 from podkit.go.url import is_on, parse_query
-from podkit.message import PLAIN_TEXT, Answer, Block, Delayed, Head, Headers, Request, Response, Tls
+from podkit.message import PLAIN_TEXT, Answer, Block, Head, Headers, Request, Response, Tls
 from podkit.pod.pod import Pod
+from whoami.wait import wait_first
 
 _WHOLE = 64 * 1024  # bytes of a body up to which the answer is made in one piece
 _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each as a chunk
@@ -27,13 +27,7 @@ def root(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> A
         return _answer(pod, name, (), request)
     query = parse_query(request.head.query)
     shown = environ if is_on(query, "env") else ()
-    try:
-        delay = parse_duration(query.get("wait", ""))
-    except ValueError:
-        delay = 0.0
-    if delay > 0:
-        return Delayed(delay, partial(_answer, pod, name, shown, request))
-    return _answer(pod, name, shown, request)
+    return wait_first(query, partial(_answer, pod, name, shown, request))
 
 
 def _answer(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Response:

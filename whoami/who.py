@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from podkit import __version__
-from podkit.go.duration import parse_duration
 from podkit.go.url import is_on, parse_query
-from podkit.message import CLOSE, Announced, Answer, Delayed, Request, Response, Tls
+from podkit.message import CLOSE, Announced, Answer, Request, Response, Tls
 from podkit.pod.pod import Pod
 from whoami.api import render_json
 from whoami.health import Health
+from whoami.wait import wait_first
 
 NO_STORE = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
 _JSON = (b"Content-Type", b"application/json")
@@ -56,12 +56,7 @@ class Who:
     def __call__(self, request: Request) -> Answer:
         """An object; after ``?wait=``, as for ``/``. ``?close=true`` ends the connection with it."""
         query = parse_query(request.head.query) if request.head.query else {}
-        try:
-            delay = parse_duration(query.get("wait", ""))
-        except ValueError:
-            delay = 0.0
-        respond = partial(self._respond, request, is_on(query, "close"))
-        return Delayed(delay, respond) if delay > 0 else respond()
+        return wait_first(query, partial(self._respond, request, is_on(query, "close")))
 
     def describe(self) -> dict[str, Any]:
         """The pod: its names, addresses, and whether it takes requests."""

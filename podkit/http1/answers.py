@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import cast
 
 from podkit.answer import log_answer, own_mistake, respond
+from podkit.flow import Progress
 from podkit.http1.writer import LAST_CHUNK, closes, is_chunked, render_answer, render_chunk, render_head
-from podkit.kernel import unsent_bytes
 from podkit.message import Block, Delayed, Request, Response
 from podkit.server import Server
 
@@ -32,7 +32,7 @@ class Answers:
         self._task: asyncio.Task[None] | None = None  # sends one
         self._kept = 0  # bytes of the request, as long as its answer is under way
         self._drained: asyncio.Future[None] | None = None  # while the client does not read
-        self._unsent, self._taken_at = 0, 0.0  # at the last look, and when that was seen to shrink
+        self._progress = Progress()  # of its reading
 
     @property
     def is_under_way(self) -> bool:
@@ -123,7 +123,7 @@ class Answers:
         """The kernel takes no more."""
         self._drained = self._loop.create_future()
         self.is_busy = True
-        self._unsent = 0
+        self._progress.restart()
 
     def resume(self) -> None:
         """All is taken."""
@@ -134,10 +134,7 @@ class Answers:
 
     def is_stuck(self, now: float) -> bool:
         """Whether the client has taken nothing for too long; to be asked now and then."""
-        unsent = unsent_bytes(self._transport)
-        if not self._unsent or unsent < self._unsent:
-            self._unsent, self._taken_at = unsent, now
-        return now - self._taken_at > self._server.limits.send_timeout
+        return self._progress.is_stuck(self._transport, now, self._server.limits.send_timeout)
 
     def takes_longer_than(self, seconds: float) -> bool:
         """Whether it is known that the answer under way begins only after so many seconds."""

@@ -109,7 +109,7 @@ class Http1Connection(Http1State):
             self._hang_up()
         elif self._has_ended and not self._is_busy():
             self._transport.close()
-        if self._held or self._share.size or answers.is_busy or reader.head or not self._is_reading:
+        if self._held or self._share.size or answers.is_busy or reader.head or not self._reading.is_on:
             self._account()
 
     def _begin(self, request: Request, answer: Answer | None) -> None:

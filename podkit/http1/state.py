@@ -6,6 +6,7 @@ from typing import cast
 
 from podkit.answer import too_busy
 from podkit.budget import Share
+from podkit.flow import Reading
 from podkit.http1.answers import Answers
 from podkit.http1.reader import RequestReader
 from podkit.kernel import has_hung_up, unread_bytes
@@ -24,13 +25,13 @@ class Http1State(asyncio.Protocol):
         self._share = Share(server.budget)
         self._last_seen = 0.0
         self._held = bytearray()  # came, and is not worked on yet
-        self._is_reading = True
         self._has_ended = False  # the client sends no more
         self._turn: asyncio.Handle | None = None  # when to go on, after the other connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ours."""
         self._transport = cast(asyncio.Transport, transport)
+        self._reading = Reading(self._transport)
         self._answers = Answers(self._server, self._transport, self._after_answer)
         self._last_seen = time.monotonic()
         self._server.connections.add(self)
@@ -64,12 +65,7 @@ class Http1State(asyncio.Protocol):
             return self._refuse_now(too_busy())
         has_room = len(self._held) <= self._server.limits.read_ahead or not self._answers.is_under_way
         reading = self._answers.is_over or (self._turn is None and not self._answers.is_held_up and has_room)
-        if reading != self._is_reading and not self._transport.is_closing():
-            self._is_reading = reading
-            if reading:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
+        self._reading.switch(reading)
 
     def _after_answer(self) -> None:
         self._server.answered += 1
@@ -115,7 +111,7 @@ class Http1State(asyncio.Protocol):
         if self._answers.is_held_up:
             if self._answers.is_stuck(now):
                 self._transport.abort()
-        elif self._answers.is_under_way and not self._is_reading:
+        elif self._answers.is_under_way and not self._reading.is_on:
             self._has_ended = self._has_ended or has_hung_up(self._transport)
             self._leave_if_too_long()
         elif self._answers.is_over or self._is_busy():

@@ -8,8 +8,8 @@ from typing import Final, cast
 
 from podkit.answer import log_answer
 from podkit.budget import Share
+from podkit.flow import Progress, Reading
 from podkit.http1.frames import CLOSE, PING, PONG, TRY_AGAIN_LATER, FrameReader, Violation, render_frame
-from podkit.kernel import unsent_bytes
 from podkit.message import Request, Response, Upgrade
 from podkit.server import Server
 
@@ -34,10 +34,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._share = Share(server.budget)
         self._start = self._last_seen = self._last_heard = time.monotonic()
         self._held = bytearray()  # came, and is not worked on yet
-        self._is_reading = True
         self._turn: asyncio.Handle | None = None
         self._is_held_up = False  # the client does not take what is sent
-        self._unsent, self._taken_at = 0, 0.0
+        self._progress = Progress()
         self._is_over = False
 
     # from the transport
@@ -45,6 +44,7 @@ class WebSocketConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept the handshake, which the endpoint has checked."""
         self._transport = cast(asyncio.Transport, transport)
+        self._reading = Reading(self._transport)
         self._server.connections.add(self)
         key = self._request.head.header(b"Sec-Websocket-Key")
         proof = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
@@ -72,7 +72,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads slower than it sends."""
-        self._is_held_up, self._unsent = True, 0
+        self._is_held_up = True
+        self._progress.restart()
         self._account()
 
     def resume_writing(self) -> None:
@@ -125,12 +126,7 @@ class WebSocketConnection(asyncio.Protocol):
         if not self._share.resize(held):
             return self._end(TRY_AGAIN_LATER.to_bytes(2))
         reading = self._is_over or (self._turn is None and not self._is_held_up)
-        if reading != self._is_reading and not self._transport.is_closing():
-            self._is_reading = reading
-            if reading:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
+        self._reading.switch(reading)
 
     # the end
 
@@ -151,10 +147,7 @@ class WebSocketConnection(asyncio.Protocol):
         """End what has stood still for too long."""
         limits = self._server.limits
         if self._is_held_up:
-            unsent = unsent_bytes(self._transport)
-            if not self._unsent or unsent < self._unsent:
-                self._unsent, self._taken_at = unsent, now
-            elif now - self._taken_at > limits.send_timeout:
+            if self._progress.is_stuck(self._transport, now, limits.send_timeout):
                 self._transport.abort()
         elif self._reader.inside_message and now - self._last_heard > limits.body_timeout:
             self._transport.abort()

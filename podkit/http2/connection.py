@@ -9,6 +9,7 @@ import time
 from typing import cast
 
 from podkit.budget import Share
+from podkit.flow import Progress, Reading
 from podkit.http2 import frames
 from podkit.http2.allowance import Allowance
 from podkit.http2.answers import Answers
@@ -17,7 +18,6 @@ from podkit.http2.frames import Code, ConnectionFault, FrameReader
 from podkit.http2.requests import Requests
 from podkit.http2.send_queue import SendQueue
 from podkit.http2.streams import Streams
-from podkit.kernel import unsent_bytes
 from podkit.log import log_line
 from podkit.message import Client, Request
 from podkit.server import Server
@@ -42,11 +42,11 @@ class Http2Connection(asyncio.Protocol):
         self._requests = Requests(server, client, self._streams, self._answers, self._control, self._allowance)
         self._queue.finish, self._queue.fail = self._streams.finish, self._answers.break_off
         self._turn: asyncio.Handle | None = None  # the next, where there is work for one
-        self._is_behind, self._is_reading = False, True  # behind: frames have come that are not worked on
+        self._is_behind = False  # frames have come that are not worked on
         self._first: Request | None = None  # handed over by HTTP/1.1
         self._is_asked_to_leave = False
         self._last_seen, self._ended_at = 0.0, 0.0  # when something was done for it, and when it ended its side
-        self._unsent, self._taken_at = 0, 0.0  # while the client does not take what is sent
+        self._progress = Progress()  # of the client that does not take what is sent
 
     # from the transport
 
@@ -54,6 +54,7 @@ class Http2Connection(asyncio.Protocol):
         """A client connected, or HTTP/1.1 handed its connection over."""
         limits, queue = self._server.limits, self._queue
         self._any_transport = self._transport = cast(asyncio.Transport, transport)
+        self._reading = Reading(self._transport)
         self._transport.set_write_buffer_limits(high=0)  # so that what the kernel does not take is charged
         self._server.connections.add(self)
         queue.write(frames.SETTINGS, 0, 0, frames.render_settings(limits))
@@ -94,7 +95,7 @@ class Http2Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads slower than it is sent to."""
         self._queue.is_paused = True
-        self._unsent, self._taken_at = 0, time.monotonic()
+        self._progress.restart()
 
     def resume_writing(self) -> None:
         """The client has caught up; what it could not send meanwhile is not late."""
@@ -168,13 +169,7 @@ class Http2Connection(asyncio.Protocol):
             size += transport.get_write_buffer_size()
         if size != self._share.size and not self._share.resize(size):
             return transport.abort() if queue.is_paused else self._fail(Code.ENHANCE_YOUR_CALM)
-        reading = not (self._is_behind or queue.is_paused)
-        if reading != self._is_reading and not transport.is_closing():
-            self._is_reading = reading
-            if reading:
-                transport.resume_reading()
-            else:
-                transport.pause_reading()
+        self._reading.switch(not (self._is_behind or queue.is_paused))
 
     # times
 
@@ -183,10 +178,7 @@ class Http2Connection(asyncio.Protocol):
         limits, queue = self._server.limits, self._queue
         began = self._requests.began or self._frames.began
         if queue.is_paused:
-            unsent = unsent_bytes(self._any_transport)
-            if not self._unsent or unsent < self._unsent:
-                self._unsent, self._taken_at = unsent, now
-            elif now - self._taken_at > limits.send_timeout:
+            if self._progress.is_stuck(self._any_transport, now, limits.send_timeout):
                 self.abort()
         elif self._transport is None:
             return

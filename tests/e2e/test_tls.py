@@ -481,7 +481,7 @@ def test_a_rotated_certificate_serves_new_connections(tmp_path: Path) -> None:
         wait_for(lambda: shown_certificate(server) == renewed.pem)
         open_before.send(request("/bench"))
         assert open_before.read() is not None
-        assert sum("has changed" in line for line in server.err) == 1
+    assert sum("has changed" in line for line in server.err) == 1
 
 
 def test_rotated_authorities_are_those_of_new_connections(tmp_path: Path) -> None:
