@@ -40,7 +40,8 @@ class Limits:
     check_interval: float = 1.0  # between two looks at the times above
 
     # turns: what one connection may do before the others get theirs
-    turn_requests: int = 64
+    turn_time: float = 0.005  # seconds, for all connections that have more to do, before sockets are read again
+    turn_requests: int = 64  # of one connection, as the next two
     turn_bytes: int = 64 << 10  # of answers that are at hand
     turn_input: int = 16 << 10  # of chunks, frames and messages read
     turn_records: int = 64  # of TLS

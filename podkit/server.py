@@ -11,6 +11,7 @@ from podkit.limits import Limits
 from podkit.log import AccessLog
 from podkit.message import Client, Tls, render_address
 from podkit.routes import FindRoute
+from podkit.turns import Turns
 
 _DRAIN_INTERVAL = 0.02  # seconds between two looks at the connections that are left
 
@@ -52,6 +53,7 @@ class Server:
         self.limits = limits or Limits()
         self.access_log = access_log
         self.budget = Budget(self.limits.budget)
+        self.turns = Turns(self.limits.turn_time)
         self.clock = Clock()
         self.draining = False
         self.room = Budget(self.limits.connections)

@@ -68,7 +68,7 @@ class Http1Connection(Http1State):
         seen = self._last_seen
         while not answers.is_over and (position < len(data) or (self._has_ended and reader.head is not None)):
             if size >= limits.turn_bytes or len(out) >= limits.turn_requests:
-                self._turn = self._loop.call_soon(self._go_on)
+                self._turn = server.turns.put_off(self._go_on)
                 break
             try:
                 request = reader.next(data, position)
@@ -78,7 +78,7 @@ class Http1Connection(Http1State):
             step, position = reader.position - position, reader.position
             if request is None:
                 if step >= limits.turn_input and position < len(data):
-                    self._turn = self._loop.call_soon(self._go_on)
+                    self._turn = server.turns.put_off(self._go_on)
                     break
                 request = reader.cut_off() if self._has_ended else None
                 if request is None:

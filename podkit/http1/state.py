@@ -12,6 +12,7 @@ from podkit.http1.reader import RequestReader
 from podkit.kernel import has_hung_up, unread_bytes
 from podkit.message import UNREADABLE, Client, Request, Response, error
 from podkit.server import Server
+from podkit.turns import Turn
 
 
 class Http1State(asyncio.Protocol):
@@ -26,7 +27,7 @@ class Http1State(asyncio.Protocol):
         self._last_seen = 0.0
         self._held = bytearray()  # came, and is not worked on yet
         self._has_ended = False  # the client sends no more
-        self._turn: asyncio.Handle | None = None  # when to go on, after the other connections
+        self._turn: Turn | None = None  # when to go on, after the other connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is ours."""

@@ -12,6 +12,7 @@ from podkit.flow import Progress, Reading
 from podkit.http1.frames import CLOSE, PING, PONG, TRY_AGAIN_LATER, FrameReader, Violation, render_frame
 from podkit.message import Request, Response, Upgrade
 from podkit.server import Server
+from podkit.turns import Turn
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _GOING_AWAY: Final = (1001).to_bytes(2) + b"server shutdown"
@@ -34,7 +35,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._share = Share(server.budget)
         self._start = self._last_seen = self._last_heard = time.monotonic()
         self._held = bytearray()  # came, and is not worked on yet
-        self._turn: asyncio.Handle | None = None
+        self._turn: Turn | None = None
         self._is_held_up = False  # the client does not take what is sent
         self._progress = Progress()
         self._is_over = False
@@ -109,7 +110,7 @@ class WebSocketConnection(asyncio.Protocol):
                     out += (render_frame(PONG if opcode == PING else opcode, answer), answer)
                     size += len(answer)
             else:
-                self._turn = self._loop.call_soon(self._take_turn)
+                self._turn = self._server.turns.put_off(self._take_turn)
         except Violation as problem:
             out += (render_frame(CLOSE, b"xx"), problem.code.to_bytes(2))
             self._is_over = True

@@ -21,6 +21,7 @@ from podkit.http2.streams import Streams
 from podkit.log import log_line
 from podkit.message import Client, Request
 from podkit.server import Server
+from podkit.turns import Turn
 
 
 class Http2Connection(asyncio.Protocol):
@@ -41,7 +42,7 @@ class Http2Connection(asyncio.Protocol):
         self._control = Control(self._streams, self._queue, self._allowance)
         self._requests = Requests(server, client, self._streams, self._answers, self._control, self._allowance)
         self._queue.finish, self._queue.fail = self._streams.finish, self._answers.break_off
-        self._turn: asyncio.Handle | None = None  # the next, where there is work for one
+        self._turn: Turn | None = None  # the next, where there is work for one
         self._is_behind = False  # frames have come that are not worked on
         self._first: Request | None = None  # handed over by HTTP/1.1
         self._is_asked_to_leave = False
@@ -84,10 +85,7 @@ class Http2Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more; what it asked for is answered."""
         self._ended_at = time.monotonic()
-        for stream in tuple(self._streams.open.values()):
-            if not stream.ended:
-                self._streams.drop(stream)
-        self._streams.unread.clear()
+        self._streams.end_input()
         self._control.client_knows = True
         self._end_turn()
         return self._transport is not None
@@ -159,7 +157,7 @@ class Http2Connection(asyncio.Protocol):
         self._last_seen = time.monotonic()
         self._account()
         if (has_more or self._is_behind) and not queue.is_paused and self._turn is None:
-            self._turn = self._loop.call_soon(self._work)
+            self._turn = self._server.turns.put_off(self._work)
 
     def _account(self) -> None:
         """Charge what waits on either side of the streams, and read on only where that is of use now."""

@@ -76,6 +76,13 @@ class Streams:
         self.open[stream_id] = stream
         return stream
 
+    def end_input(self) -> None:
+        """The client sends no more: streams that it has not ended never will be."""
+        for stream in tuple(self.open.values()):
+            if not stream.ended:
+                self.drop(stream)
+        self.unread.clear()
+
     def finish(self, stream: Stream) -> None:
         """A stream is answered."""
         self._server.answered += 1

@@ -16,6 +16,8 @@ LIMITS = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
 
 def written(value: float) -> str:
     """A size or a time, or a number, as the table writes it."""
+    if 0 < value < 1:
+        return f"{1000 * value:g} ms"
     for size, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
         if value >= size:
             return f"{int(value) // size} {unit}"

@@ -33,7 +33,7 @@ ENDPOINTS_MAY_NOT = {"podkit.http1.connection", "podkit.opening", "podkit.proces
 
 # The rooms of podkit, from the ground floor up: a module imports from its own room and from the floors below
 FLOORS = (
-    {"budget", "errors", "go", "kernel", "limits", "pod", "proto"},
+    {"budget", "errors", "go", "kernel", "limits", "pod", "proto", "turns"},
     {"connections", "flow", "message"},
     {"log", "routes"},
     {"grpc", "server"},
@@ -44,7 +44,7 @@ FLOORS = (
 )
 LINES = 250  # of a module: one sitting
 OVERLONG = {
-    "podkit/http2/connection.py": 257,
+    "podkit/http2/connection.py": 255,
 }  # to be cut
 # Methods of named tuples and a function of os, whose underscore means something else
 PUBLIC = {"_asdict", "_fields", "_make", "_replace", "_exit"}

@@ -1,0 +1,54 @@
+"""Work that is put off is done in its order, and leaves the event loop to others in between."""
+
+import asyncio
+import time
+
+from podkit.turns import Turns
+
+
+async def test_others_come_between() -> None:
+    """However much there is to do, only a few pieces are done at once; in the end all of them are."""
+    turns, done = Turns(0.005), list[int]()
+
+    def work(number: int) -> None:
+        time.sleep(0.003)
+        done.append(number)
+
+    for number in range(20):
+        turns.put_off(lambda number=number: work(number))  # type: ignore[misc]
+    looks = []
+    while len(done) < 20:
+        await asyncio.sleep(0)
+        looks.append(len(done))
+    assert done == list(range(20))
+    assert max(after - before for before, after in zip([0, *looks], looks, strict=False)) <= 2
+
+
+async def test_what_is_cancelled_is_not_done() -> None:
+    """A connection that is gone has no turn any more."""
+    turns, done = Turns(1.0), list[str]()
+    turns.put_off(lambda: done.append("first"))
+    turns.put_off(lambda: done.append("gone")).cancel()
+    turns.put_off(lambda: done.append("last"))
+    await asyncio.sleep(0)
+    assert done == ["first", "last"]
+
+
+async def test_work_may_put_off_more() -> None:
+    """And a mistake in one piece does not keep the others from theirs."""
+    turns, done = Turns(1.0), list[int]()
+    mistakes = list[object]()
+
+    def put_off_another() -> None:
+        turns.put_off(lambda: done.append(2))
+
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: mistakes.append(context["exception"])
+    )
+    turns.put_off(put_off_another)
+    turns.put_off(lambda: done.append(1 // 0))
+    turns.put_off(lambda: done.append(1))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert done == [1, 2]
+    assert isinstance(mistakes[0], ZeroDivisionError)
