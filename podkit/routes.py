@@ -37,6 +37,11 @@ class Routes:
         self._fallback: Route = table[b"/"]
         self._cached: Callable[[bytes], Route] = lru_cache(maxsize=256)(self._find)
 
+    @property
+    def paths(self) -> tuple[bytes, ...]:
+        """The paths of the table, and the last segments that are found behind any prefix."""
+        return (*self._table, *self._below)
+
     def find(self, head: Head) -> Route:
         """The route of a request. Paths that are not clean get a redirect to the clean one."""
         path = head.path
