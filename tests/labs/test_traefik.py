@@ -46,6 +46,7 @@ class Labs:
     typist: Trainee
     web: int
     secure: int
+    api: int
     authority: Path
 
     def curl(self, *arguments: str) -> str:
@@ -66,6 +67,20 @@ class Labs:
         """Type a command that changes the cluster."""
         done = self.typist.run(command)
         assert done.returncode == 0, done.stderr
+
+    def remove_ingresses(self, namespace: str, *names: str) -> None:
+        """Delete Ingress objects, and wait until Traefik routes nothing by any of their namespace."""
+        self.run(f"kubectl delete ingress -n {namespace} {' '.join(names)}")
+        url = f"http://127.0.0.1:{self.api}/api/http/routers"
+        prefix = f"{namespace}-"
+
+        def gone() -> bool:
+            routers = json.loads(self.curl(url))
+            return not any(
+                one["provider"] == "kubernetes" and one["name"].startswith(prefix) for one in routers
+            )
+
+        wait_for(gone, within=30)
 
     def find(self, version: str, resource: str, namespace: str, name: str) -> Object:
         """An object of the cluster."""
@@ -102,8 +117,8 @@ def store(typist: Trainee, identity: Identity) -> None:
 
 
 @contextmanager
-def traefik(typist: Trainee, web: int, secure: int) -> Iterator[None]:
-    """A Traefik that reads the cluster."""
+def traefik(typist: Trainee, web: int, secure: int, api: int) -> Iterator[None]:
+    """A Traefik that reads the cluster; api is the port of its own API."""
     program = find("traefik")
     assert program
     server = json.loads(typist.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
@@ -111,6 +126,8 @@ def traefik(typist: Trainee, web: int, secure: int) -> Iterator[None]:
     command += [
         f"--entrypoints.web.address=127.0.0.1:{web}",
         f"--entrypoints.websecure.address=127.0.0.1:{secure}",
+        f"--entrypoints.traefik.address=127.0.0.1:{api}",
+        "--api.insecure=true",
     ]
     command += ["--entrypoints.websecure.http.tls=true"]  # as in its Helm chart, and in k3s
     command += [f"--providers.{name}.{key}" for name in PROVIDERS for key in (f"endpoint={server}", "token=x")]
@@ -130,12 +147,12 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     (folder / "authority.pem").write_bytes(authority.pem)
     with ExitStack() as stack:
         typist = stack.enter_context(trainee(folder))
-        labs = Labs(typist, free_port(), free_port(), folder / "authority.pem")
+        labs = Labs(typist, free_port(), free_port(), free_port(), folder / "authority.pem")
         for command in APPLY:
             labs.run(command)
         store(typist, issue("whereami", authority, hosts=("*.whereami.svc",)))
         start_pods(typist, stack)
-        stack.enter_context(traefik(typist, labs.web, labs.secure))
+        stack.enter_context(traefik(typist, labs.web, labs.secure, labs.api))
         wait_for(lambda: works("curl", "-sf", f"http://127.0.0.1:{labs.web}/"), within=30)
         yield labs
 
@@ -230,7 +247,8 @@ def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> Non
         assert max(spread.values()) <= 7
         assert "One pod answers all: sticky" in watch("--cookies", "-n", "10", f"http://127.0.0.1:{labs.web}/")
     finally:
-        labs.run(f"{annotate}-")
+        labs.run(f"{annotate}- traefik.ingress.kubernetes.io/service.sticky.cookie.name-")
+        wait_for(lambda: "Set-Cookie" not in labs.curl("-i", "http://WEB/"), within=30)
 
 
 def test_watch_tells_that_a_proxy_is_in_between(labs: Labs) -> None:
@@ -251,6 +269,7 @@ def test_http2_and_grpc_reach_the_pods(labs: Labs) -> None:
         assert re.search(r"^gRPC +10 +10 +1 ", said, re.MULTILINE), said
     finally:
         labs.run(f"{annotate}-")
+        wait_for(lambda: not works(*command), within=30)
 
 
 async def test_a_websocket_passes(labs: Labs) -> None:
@@ -288,7 +307,7 @@ def test_a_gateway_needs_its_class_and_a_port_that_is_listened_on(labs: Labs) ->
 def test_routes_of_a_gateway(labs: Labs) -> None:
     """By path, as the Ingress objects; and a canary that gets one request of ten, by weight."""
     listen(labs, "default", "labs")
-    labs.run("kubectl delete ingress whoami-ingress whoareyou-ingress")
+    labs.remove_ingresses("default", "whoami-ingress", "whoareyou-ingress")
     try:
         wait_for(lambda: labs.curl("http://WEB/canary").startswith("Name: "), within=30)
         shares = Counter(labs.curl("http://WEB/canary").split("\n")[0] for _ in range(100))
@@ -308,7 +327,7 @@ def test_routes_of_a_gateway(labs: Labs) -> None:
 def test_tls_and_redirect_of_a_gateway(labs: Labs) -> None:
     """With the secret's certificate, before the headless service, and without annotations."""
     listen(labs, "ns1", "whereami")
-    labs.run("kubectl delete ingress -n ns1 whereami")
+    labs.remove_ingresses("ns1", "whereami")
     ask = [
         "-o",
         "/dev/null",

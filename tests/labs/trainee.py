@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from tests.labs.apiserver import serve
 from tests.labs.cluster import Cluster, Images
 from tests.labs.guide import Example
 from tests.labs.manifests import K8S, KUBECTL
+from tests.server import wait_for
 
 VERSION = version("whoami-whereami")
 NAMES = ("whoami", "whereami", "utils")
@@ -42,6 +44,7 @@ class Trainee:
         self._images = images
         self.local: dict[str, str] = {}  # ids of the engine's images by name
         self._settings = ""
+        self._restarted = 0
         self._utils = "kubectl exec deploy/utils"
 
     def type(self, example: Example) -> subprocess.CompletedProcess[str] | None:
@@ -58,7 +61,11 @@ class Trainee:
             return None
         if into := re.match(r"(kubectl exec.* deploy/utils) -- bash$", command):
             self._utils = into[1].replace(" -it", "")
+        if restarts := "rollout restart" in command:  # kubectl refuses a second one within a second
+            wait_for(lambda: int(time.time()) > self._restarted)
         done = self.run(self._settings + command)
+        if restarts:
+            self._restarted = int(time.time())
         if re.match(r"[A-Z_]+=", command):
             self._settings += command + "\n"
         return done
