@@ -72,8 +72,8 @@ def end(servers: list[subprocess.Popen[str]]) -> None:
     try:
         for server in servers:
             server.terminate()
-        for server in servers:
-            server.wait()
+        while any(server.poll() is None for server in servers):
+            time.sleep(0.1)  # and not wait(), which a signal just before it does not interrupt
     except KeyboardInterrupt:
         for server in servers:
             server.kill()

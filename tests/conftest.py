@@ -27,6 +27,11 @@ def whereami() -> Iterator[Server]:
         yield server
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are processors: most tests wait for timers, servers and browsers."""
+    return (os.cpu_count() or 1) + 2
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs in containers; with several processes it stays in one, so that images are built once."""
