@@ -73,7 +73,7 @@ class Log(io.TextIOBase):
                 self._waiting.appendleft(piece[taken:])
                 break
         if self._dropped and self._size < _MOST_WAITING // 2:
-            self._append([f"... {self._dropped} lines dropped, since nobody read them in time"])
+            self._append([f"... {self._dropped} lines dropped because nobody read them in time"])
             self._dropped = 0
         self._watch()
 

@@ -13,8 +13,8 @@ PROGRAM = Program(
     "[flags]\nhealthcheck [--proxy-protocol] [URL]",
     "Answer every request with the pod's host name and node.",
     """\
-The node's name is read from the environment: nodename, else NODE_NAME, else it is "undefined".
-whereami healthcheck exits with 0 if the server at URL answers, else with 1; by default it asks port 8080.""",
+The node name comes from the environment: nodename, else NODE_NAME, else "undefined".
+whereami healthcheck exits with 0 if the server at URL answers, else with 1. By default it asks port 8080.""",
 )
 
 

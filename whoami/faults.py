@@ -33,7 +33,7 @@ _ORDERS: Final = ("x-accel-", "x-sendfile", "x-lighttpd-", "x-litespeed-", "x-re
 _ALLOWED: Final = (
     "allowed are status=503:10,429:5 (200 to 599), wait=200ms:50,2s:1 (up to 5m), size=1KB (up to 10MB), "
     "close=true:5, each with shares in percent, and header=Name:value with the name Age, Cache-Control, ETag, "
-    "Expires, Last-Modified, Retry-After, Vary or X-..., but none that gives orders to a proxy"
+    "Expires, Last-Modified, Retry-After, Vary or X-..., except those that control a proxy"
 )
 
 
@@ -117,9 +117,9 @@ def parse_order(query: bytes) -> Order:
         elif name in _PARSERS and name not in choices:
             choices[name] = _parse_choices(name, text)
         else:
-            raise ValueError(f"{name[:40]!a} is {'given twice' if name in choices else 'no parameter'}")
+            raise ValueError(f"{name[:40]!a} is {'given twice' if name in choices else 'not a parameter'}")
     if len(headers) > _MAX_HEADERS:
-        raise ValueError(f"there are over {_MAX_HEADERS} headers")
+        raise ValueError(f"there are more than {_MAX_HEADERS} headers")
     for name, (_, rest) in _PARSERS.items():
         given = choices.setdefault(name, [])
         left = 100 - sum(choice.share for choice in given)
@@ -135,10 +135,10 @@ def _decode(word: bytes) -> str:
 def _parse_choices(name: str, text: str) -> list[Choice]:
     words = text.split(",")
     if len(words) > _MAX_CHOICES:
-        raise ValueError(f"{name} has over {_MAX_CHOICES} values")
+        raise ValueError(f"{name} has more than {_MAX_CHOICES} values")
     found = [_parse_choice(name, word, is_alone=len(words) == 1) for word in words]
     if sum(choice.share for choice in found) > 100 + 1e-9:
-        raise ValueError(f"the shares of {name} are over 100 percent")
+        raise ValueError(f"the shares of {name} add up to more than 100 percent")
     return found
 
 
@@ -147,11 +147,11 @@ def _parse_choice(name: str, word: str, is_alone: bool) -> Choice:
     if not colon and not is_alone:
         raise ValueError(f"{name}={word[:40]!a} has no share")
     if colon and (not _SHARE.fullmatch(share) or float(share) > 100):
-        raise ValueError(f"{name}={word[:40]!a} has a share that is not from 0 to 100")
+        raise ValueError(f"{name}={word[:40]!a} has a share outside 0 to 100")
     try:
         value = _PARSERS[name][0](text)
     except ValueError:
-        raise ValueError(f"{name}={text[:40]!a} is not possible") from None
+        raise ValueError(f"{name}={text[:40]!a} is not valid") from None
     return Choice(value, text, float(share) if colon else 100.0)
 
 
@@ -181,10 +181,10 @@ def _parse_size(text: str) -> int:
 def _parse_header(text: str) -> tuple[bytes, bytes]:
     found = _HEADER.fullmatch(text)
     if found is None:
-        raise ValueError("a header is a name, a colon, and up to 512 printable letters of ASCII")
+        raise ValueError("a header is Name:value, with up to 512 printable ASCII characters")
     name = found[1].lower()
     if name not in _NAMES and (not name.startswith("x-") or name.startswith(_ORDERS)):
-        raise ValueError(f"the header {found[1]} can't be chosen")
+        raise ValueError(f"the header {found[1]} is not allowed")
     return found[1].encode(), (found[2] or "").strip().encode()
 
 

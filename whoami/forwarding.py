@@ -54,7 +54,7 @@ def read_claims(headers: Headers) -> tuple[list[Claim], list[str]]:
             continue
         text = ", ".join(values)
         if len(text) > _READ:
-            problems.append(f"{name} is longer than {_READ} characters: its end is not looked at")
+            problems.append(f"{name} is longer than {_READ} characters: the rest is ignored")
             text = text[:_READ]
         if name == "Forwarded":
             found = list(_read_forwarded(text, problems))
@@ -77,7 +77,7 @@ def _read_forwarded(text: str, problems: list[str]) -> Iterator[tuple[str, dict[
     while position < len(text):
         pair = _PAIR.match(text, position)
         if pair is None:
-            problems.append(f"Forwarded can't be read from {clean(text[position:].strip())!a} on")
+            problems.append(f"Forwarded can't be parsed from {clean(text[position:].strip())!a} on")
             break
         name = pair["name"].lower()
         if name in parts:

@@ -30,9 +30,9 @@ def read_only_message(body: bytes | bytearray, encoding: bytes, max_message: int
     frames = Frames(encoding, max_message)
     frames.feed(body)
     if not frames.has_next():
-        raise RpcError(Status.INTERNAL, "the request's message is cut off")
+        raise RpcError(Status.INTERNAL, "the request message is truncated")
     if len(frames) > frames.next_size:
-        raise RpcError(Status.UNIMPLEMENTED, "the method takes one request, and got more")
+        raise RpcError(Status.UNIMPLEMENTED, "the method takes one request, but got more")
     return frames.pop()
 
 
@@ -75,7 +75,7 @@ class Frames:
         if compressed > 1:
             raise RpcError(Status.INTERNAL, f"invalid compressed flag {compressed}")
         if compressed and self._encoding == b"identity":
-            raise RpcError(Status.INTERNAL, "a compressed message without a grpc-encoding")
+            raise RpcError(Status.INTERNAL, "a compressed message without a grpc-encoding header")
         if compressed and self._encoding != b"gzip":
             encoding = self._encoding.decode("latin-1")
             raise RpcError(
@@ -89,11 +89,11 @@ class Frames:
         try:
             message = inflater.decompress(data, self._max_message + 1)
         except zlib.error:
-            raise RpcError(Status.INTERNAL, "a message that is not gzip") from None
+            raise RpcError(Status.INTERNAL, "the message is not valid gzip") from None
         if len(message) > self._max_message:
             raise self._too_large()
         if not inflater.eof or inflater.unused_data:
-            raise RpcError(Status.INTERNAL, "a gzip message that is cut off, or has more behind it")
+            raise RpcError(Status.INTERNAL, "the gzip message is truncated or has trailing data")
         return message
 
     def _too_large(self) -> RpcError:

@@ -36,7 +36,7 @@ def build_health(
     async def watch(requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         data = await anext(requests, None)
         if data is None:
-            raise RpcError(Status.UNIMPLEMENTED, "Watch takes one request, and got none")
+            raise RpcError(Status.UNIMPLEMENTED, "Watch takes one request, but got none")
         if data not in known and parse(HealthCheckRequest, data).service not in services:
             yield _UNKNOWN
             await asyncio.Event().wait()  # the protocol has the call stay, in case the service appears

@@ -113,7 +113,7 @@ async def _split(frames: Frames, inflow: Inflow) -> AsyncIterator[bytes]:
             yield frames.pop()
         inflow.kept = len(frames)
     if frames:
-        raise RpcError(Status.INTERNAL, "the last message is cut off")
+        raise RpcError(Status.INTERNAL, "the last message is truncated")
 
 
 def _trailers(problem: RpcError) -> Fields:

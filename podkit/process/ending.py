@@ -37,7 +37,7 @@ class Ending:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._reason.done():
-            log_line(f"{self._name}: {number.name} again, leaving at once")
+            log_line(f"{self._name}: {number.name} again, leaving immediately")
             # the exit status that a shell gives to a process ended by this signal
             raise SystemExit(128 + number)
         self._reason.set_result(f"{number.name}: ")

@@ -68,9 +68,9 @@ def _bind(family: socket.AddressFamily, address: str, port: int, *options: int) 
 
 def _explain(problem: OSError, port: int) -> str:
     if problem.errno == errno.EADDRINUSE:
-        return f"port {port} is taken by another process: choose another with --port"
+        return f"port {port} is in use by another process: choose another with --port"
     if problem.errno == errno.EACCES:
-        return f"port {port} is privileged: choose one from 1024 with --port, or allow it to this process"
+        return f"port {port} is privileged: choose 1024 or above with --port, or allow it for this process"
     return f"port {port} can't be opened: {problem.strerror}"
 
 

@@ -1,4 +1,4 @@
-"""What an operator can set in both programs."""
+"""The settings of both programs."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _MOST_WORKERS = 256
 
 
 def parse_port(text: str) -> int:
-    """A TCP port; 0 takes any that is free."""
+    """A TCP port; 0 picks a free one."""
     if not (text.isascii() and text.isdigit()) or len(text) > 5 or int(text) > 65535:
         raise ValueError(f"{text!r} is not a port: give a number from 0 to 65535")
     return int(text)
@@ -20,12 +20,12 @@ def parse_port(text: str) -> int:
 def parse_size(text: str) -> int:
     """A number of bytes."""
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise ValueError(f"{text!r} is not a number of bytes")
+        raise ValueError(f"{text!r} is not a number of bytes: give one such as 16777216")
     return int(text)
 
 
 def parse_seconds(text: str) -> float:
-    """A duration that is not negative, such as ``10s``, in seconds."""
+    """A non-negative duration such as ``10s``, in seconds."""
     duration = parse_duration(text)
     if duration < 0:
         raise ValueError(f"{text!r} is negative: give a duration such as 10s")
@@ -33,15 +33,15 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_timeout(text: str) -> float:
-    """A duration of more than nothing, in seconds."""
+    """A positive duration, in seconds."""
     duration = parse_seconds(text)
     if not duration:
-        raise ValueError(f"{text!r} leaves no time: give a duration such as 75s")
+        raise ValueError(f"{text!r} is not positive: give a duration such as 75s")
     return duration
 
 
 def parse_workers(text: str) -> int:
-    """A number of processes; ``auto`` is one for each CPU that may be used."""
+    """A number of processes; ``auto`` is one per available CPU."""
     if text == "auto":
         return count_cpus()
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= _MOST_WORKERS:
@@ -51,18 +51,18 @@ def parse_workers(text: str) -> int:
 
 def port_flag(default: str, variable: str = "") -> int:
     """The row of ``--port``."""
-    return flag(default, parse_port, "N", "port to listen on, for IPv4 and IPv6; 0 takes a free one", variable)
+    return flag(default, parse_port, "N", "port to listen on, IPv4 and IPv6; 0 picks a free one", variable)
 
 
 def workers_flag(variable: str = "") -> int:
     """The row of ``--workers``."""
-    text = "processes that share the port; auto: one for each CPU it may use"
+    text = "worker processes that share the port; auto: one per available CPU"
     return flag("1", parse_workers, "N", text, variable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an operator can set in both programs; a field's name with dashes is its flag's. Times in seconds."""
+    """The settings of both programs. A flag is its field's name with dashes. Times are in seconds."""
 
     port: int = port_flag("8080")
     workers: int = workers_flag()
@@ -73,24 +73,24 @@ class Settings:
         "0s", parse_seconds, "DURATION", "after SIGTERM, keep accepting connections for this long"
     )
     grace_period: float = flag(
-        "10s", parse_seconds, "DURATION", "then finish requests in flight for at most this long"
+        "10s", parse_seconds, "DURATION", "then wait at most this long for requests in flight"
     )
     proxy_protocol: bool = switch(
-        "serve only connections that begin with a PROXY header, v1 or v2", "WHOAMI_PROXY_PROTOCOL"
+        "require a PROXY header, v1 or v2, on every connection", "WHOAMI_PROXY_PROTOCOL"
     )
-    cert: str = flag("", str, "FILE", "serve TLS with this certificate, followed by its chain, in PEM")
-    key: str = flag("", str, "FILE", "the certificate's private key, in PEM, not encrypted")
-    cacert: str = flag("", str, "FILE", "refuse clients without a certificate of these authorities, in PEM")
+    cert: str = flag("", str, "FILE", "serve TLS with this certificate and its chain (PEM)")
+    key: str = flag("", str, "FILE", "the certificate's private key (PEM, not encrypted)")
+    cacert: str = flag("", str, "FILE", "require a client certificate from these authorities (PEM)")
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a flag that lacks its companion."""
+        """Raises ValueError if a flag is given without the one it needs."""
         for given, missing in (("key", "cert"), ("cacert", "cert"), ("cert", "key")):
             if getattr(self, given) and not getattr(self, missing):
                 raise ValueError(f"--{given} needs --{missing}")
 
 
 def read_environment() -> tuple[bytes, ...]:
-    """The process's environment as it was started with, in order: Python may have added to its own copy."""
+    """The environment that the process was started with, in order. Python may have changed its own copy."""
     try:
         with open("/proc/self/environ", "rb") as file:
             entries = file.read().rstrip(b"\0").split(b"\0")

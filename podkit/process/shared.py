@@ -58,7 +58,7 @@ class SharedNumber:
             with suppress(OSError):
                 fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
                 return bell
-        raise RuntimeError("more processes than bells")
+        raise RuntimeError("more processes than event descriptors")
 
     def _on_bell(self, bell: int) -> None:
         os.eventfd_read(bell)

@@ -45,13 +45,13 @@ def supervise(program: str, listeners: Sequence[socket.socket], work: Work) -> i
             time.sleep(max(0.0, _SHORT_LIFE - (time.monotonic() - born)))
             workers[start(listener)] = (listener, time.monotonic())
         if not workers:
-            log_line(f"{program}: all workers are done")
+            log_line(f"{program}: all workers have exited")
             return 0
         number = signal.sigwait(awaited)
         if number != signal.SIGCHLD:
             name = signal.Signals(number).name
             if stopping:
-                log_line(f"{program}: {name} again, leaving at once")
+                log_line(f"{program}: {name} again, leaving immediately")
                 for pid in workers:
                     os.kill(pid, number)
                 return 128 + number
@@ -93,4 +93,4 @@ def reap() -> Iterator[tuple[int, int]]:
 
 
 def _describe(status: int) -> str:
-    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"left with status {status}"
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"

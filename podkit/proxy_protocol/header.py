@@ -48,7 +48,7 @@ def _read_v1(data: bytes) -> tuple[Announced, int] | None:
     end = data.find(b"\r\n", 0, _V1_LONGEST)
     if end < 0:
         if len(data) >= _V1_LONGEST:
-            raise ValueError("its PROXY line does not end")
+            raise ValueError("its PROXY line is not terminated")
         return None
     line = data[: end + 2]
     if re.match(rb"PROXY UNKNOWN[ \r]", line):  # whatever follows
@@ -118,11 +118,11 @@ def _read_values(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
     """The types and values from `start` on."""
     while start < len(data):
         if start + 3 > len(data):
-            raise ValueError("its PROXY header ends within a value")
+            raise ValueError("its PROXY header is truncated")
         kind, size = struct.unpack_from("!BH", data, start)
         start, end = start + 3, start + 3 + size
         if end > len(data):
-            raise ValueError("its PROXY header ends within a value")
+            raise ValueError("its PROXY header is truncated")
         yield kind, data[start:end]
         start = end
 
@@ -137,7 +137,7 @@ def _verify(header: bytes, checksum: bytes) -> None:
 def _read_tls(data: bytes) -> ProxiedTls | None:
     """None where the client came without TLS."""
     if len(data) < 5:
-        raise ValueError("its PROXY header ends within a value")
+        raise ValueError("its PROXY header is truncated")
     flags, verification = struct.unpack_from("!BI", data)
     values = dict(_read_values(data, 5)) if flags & 1 else {}
     if not flags & 1:

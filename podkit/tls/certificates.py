@@ -77,7 +77,7 @@ class Certificates:
             log_line(f"tls: the old certificate stays in use: {problem}")
         else:
             self._files, self._built = files, now
-            log_line(f"tls: {self._cert} has changed, and serves new connections")
+            log_line(f"tls: {self._cert} has changed: new connections use it")
 
     def _look(self) -> list[tuple[int, ...]]:
         """What tells one version of the files from another; symbolic links are followed."""
@@ -97,7 +97,7 @@ class Certificates:
         try:
             belongs = chain[0].public_key() == key.public_key()
         except (ValueError, UnsupportedAlgorithm):
-            raise TlsError(f"the certificate {self._cert} has a key of an unknown kind") from None
+            raise TlsError(f"the certificate {self._cert} has a key of an unsupported type") from None
         if not belongs:
             raise TlsError(f"the key {self._key} does not belong to the certificate {self._cert}")
         check_time(chain[0], self._cert)

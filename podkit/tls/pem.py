@@ -31,25 +31,25 @@ def read_chain(what: str, path: str) -> list[x509.Certificate]:
     """All certificates of a file, at least one. TlsError calls the file `what`."""
     data = _read(what, path)
     if b"-----BEGIN" not in data:
-        raise TlsError(f"the {what} {path}: no certificate in PEM in this file")
+        raise TlsError(f"the {what} {path}: the file contains no PEM certificate")
     try:
         return x509.load_pem_x509_certificates(data)
     except ValueError:
-        raise TlsError(f"the {what} {path} can't be read: it is not PEM, or not whole") from None
+        raise TlsError(f"the {what} {path} can't be read: it is not valid PEM") from None
 
 
 def read_key(path: str) -> Any:
     """The first private key of a file, of whatever kind."""
     found = _KEY.search(_read("key", path))
     if found is None:
-        raise TlsError(f"the key {path}: no private key in PEM in this file")
+        raise TlsError(f"the key {path}: the file contains no PEM private key")
     if b"ENCRYPTED" in found[0]:
         raise TlsError(f"the key {path} is encrypted: give one without a passphrase")
     try:
         # validating a large RSA key would stop the server for half a second at each rotation
         return load_pem_private_key(found[0], None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise TlsError(f"the key {path} can't be read: it is not whole, or of an unknown kind") from None
+        raise TlsError(f"the key {path} can't be read: it is damaged or of an unsupported type") from None
 
 
 def check_time(leaf: x509.Certificate, path: str) -> None:

@@ -245,12 +245,12 @@ def test_answers_are_bounded_and_harmless(beside: Beside) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "a NAME is needed"),
+        ([], "NAME is missing"),
         (["10.0.0.1"], "'10.0.0.1' is not a name"),
         (["http://kubia"], "'http://kubia' is not a name"),
         (["a" * 64], "is not a name"),
-        (["kubia", "-n", "0"], "'0' is not a number of times: give 1 to 1000"),
-        (["kubia", "-n", "1001"], "'1001' is not a number of times: give 1 to 1000"),
+        (["kubia", "-n", "0"], "'0' is not a valid count: give 1 to 1000"),
+        (["kubia", "-n", "1001"], "'1001' is not a valid count: give 1 to 1000"),
         (["kubia", "--server", "dns"], "'dns' is not an address"),
         (["kubia", "--what"], "unknown flag --what"),
     ],

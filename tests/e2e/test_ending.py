@@ -101,7 +101,7 @@ def test_each_worker_tells_its_steps() -> None:
             server.process.send_signal(signal.SIGTERM)
             assert client.read() is not None
         server.process.wait(PATIENCE)
-        wait_for(lambda: "whoami: all workers are done\n" in server.err)
+        wait_for(lambda: "whoami: all workers have exited\n" in server.err)
         text = re.sub(r"worker \d+", "worker N", "".join(server.err))
         assert "whoami: SIGTERM: leaving, with 2 workers\n" in text
         assert "whoami: worker N: leaving, 1 request in flight\n" in text

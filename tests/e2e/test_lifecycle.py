@@ -168,7 +168,7 @@ def test_a_taken_port_is_named(program: str) -> None:
         ended = run(program, "--port", port)
     assert ended.returncode == 1
     assert ended.stderr.splitlines() == [
-        f"{program}: port {port} is taken by another process: choose another with --port"
+        f"{program}: port {port} is in use by another process: choose another with --port"
     ]
 
 

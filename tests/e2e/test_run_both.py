@@ -88,6 +88,6 @@ def test_a_taken_port_ends_it() -> None:
         with start(first, port) as script:
             _, said = script.communicate(timeout=15)
     assert script.returncode == 1
-    assert f"port {port} is taken" in said
+    assert f"port {port} is in use" in said
     assert "make run WHOAMI_PORT=" in said
     socket.create_server(("", first)).close()

@@ -262,10 +262,10 @@ def test_a_second_signal_does_not_wait(pods: list[Server]) -> None:
         (["-timeout=5", "a"], "--timeout: "),
         (["--timeout", "0s", "a"], "--timeout: '0s' is not a timeout"),
         (["--http2", "--grpc", "a"], "--grpc: not allowed with argument --http2"),
-        (["--rate", "5", "--all", "a"], "--rate: not allowed with --all: choose one way"),
+        (["--rate", "5", "--all", "a"], "--rate: not allowed with --all: choose one kind of connection"),
         (["--resolve", "a:80", "a"], "--resolve: 'a:80' is not HOST:PORT:ADDRESS"),
         (["--cacert", "/nowhere", "https://a"], "--cacert /nowhere: No such file or directory"),
-        (["--path", "x", "a"], "--path 'x': begin it with /"),
+        (["--path", "x", "a"], "--path 'x': it must begin with /"),
         (["--nosuch", "a"], "unrecognized arguments: --nosuch"),
     ],
 )

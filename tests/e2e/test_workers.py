@@ -137,7 +137,7 @@ def test_a_taken_port_is_told(before: str, after: str) -> None:
         command = [sys.executable, "-m", "whoami", "--workers", after, "--port", str(server.port)]
         second = subprocess.run(command, capture_output=True, text=True, env={}, check=False)
         assert second.returncode == 1
-        assert second.stderr.startswith(f"whoami: port {server.port} is taken")
+        assert second.stderr.startswith(f"whoami: port {server.port} is in use")
 
 
 async def test_no_log_line_is_lost_or_torn() -> None:

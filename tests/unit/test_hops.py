@@ -135,8 +135,8 @@ def test_tls_and_a_proxy_header() -> None:
             "X-Forwarded-Port says 80, X-Forwarded-Proto says https",
         ),
         ([("X-Forwarded-For", "<b>")], "X-Forwarded-For names <b>, which is no address"),
-        ([("Forwarded", "for=192.0.2.1;;proto=http")], "Forwarded can't be read from ';proto=http' on"),
-        ([("Forwarded", 'for="192.0.2.1')], "Forwarded can't be read from 'for=\"192.0.2.1' on"),
+        ([("Forwarded", "for=192.0.2.1;;proto=http")], "Forwarded can't be parsed from ';proto=http' on"),
+        ([("Forwarded", 'for="192.0.2.1')], "Forwarded can't be parsed from 'for=\"192.0.2.1' on"),
         ([("Forwarded", "for=a;for=b")], "Forwarded has for twice in one element"),
     ],
 )

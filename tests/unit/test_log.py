@@ -17,7 +17,7 @@ from podkit.log import AccessLog, Log
 from podkit.message import UNREADABLE, Client, Request, Response
 from tests.inprocess import until
 
-DROPPED = re.compile(r"\.\.\. (\d+) lines dropped, since nobody read them in time")
+DROPPED = re.compile(r"\.\.\. (\d+) lines dropped because nobody read them in time")
 
 
 class Pipe:

@@ -21,16 +21,16 @@ _SECONDS = 30.0  # for all of it
 _PROGRAM = Program(
     "whoami dns",
     "[flags] NAME",
-    "Why this pod? The names that are tried, the addresses, and which of them this client takes.",
+    "Show the names that the resolver tries, the addresses it gets, and the one that this client uses.",
     """\
 The search list and ndots are those of /etc/resolv.conf.
-exit status: 0 if the name was found, 1 if not, 2 for a bad command line""",
+The exit status is 0 if the name was found, 1 if not, 2 for a bad command line.""",
 )
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= _MOST_COUNT:
-        raise ValueError(f"{text!r} is not a number of times: give 1 to {_MOST_COUNT}")
+        raise ValueError(f"{text!r} is not a valid count: give 1 to {_MOST_COUNT}")
     return int(text)
 
 
@@ -50,19 +50,19 @@ def _server(text: str) -> tuple[str, int] | None:
 class Options:
     """The command line."""
 
-    name: str = word("NAME", "a host name or a service's, as a client would write it")
+    name: str = word("NAME", "a host or service name, as a client would write it")
     n: int = flag("30", _count, "N", "how often to ask")
     server: tuple[str, int] | None = flag(
-        "", _server, "ADDRESS", "ask this name server, ADDRESS or ADDRESS:PORT; not getaddrinfo"
+        "", _server, "ADDRESS", "ask this name server, ADDRESS or ADDRESS:PORT, instead of getaddrinfo"
     )
-    json: bool = switch("one JSON object")
+    json: bool = switch("print one JSON object")
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, resolv_conf: str) -> int:
     """Look a name up as the file at `resolv_conf` says, and tell; the exit status. Raises Usage."""
     options = read_options(_PROGRAM, Options, arguments, environ)
     if not options.name:
-        raise Usage(2, "whoami dns: a NAME is needed (see whoami dns --help)")
+        raise Usage(2, "whoami dns: NAME is missing (see whoami dns --help)")
     _check(options.name)
     conf, server_port = _read(resolv_conf, environ), 53
     if options.server:

@@ -37,7 +37,7 @@ class Channel:
                 return await connection.exchange([*head, *fields], body)
             except NotTakenError:
                 continue
-        raise LostError(Lost.RESET, "the peer takes no requests")
+        raise LostError(Lost.RESET, "the peer accepts no requests")
 
     def close(self) -> None:
         """Say goodbye on each connection."""

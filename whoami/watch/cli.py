@@ -17,11 +17,11 @@ from whoami.watch.ways import ALL, GRPC, HTTP2, KEEP_ALIVE, NEW
 _COUNT = 30
 _MOST = 1_000_000
 _MOST_RATE = 1000.0
-_DESCRIPTION = "Ask a URL again and again, and tell which pod answered."
+_DESCRIPTION = "Send requests to a URL and show which pod answers each."
 _EPILOG = """\
-Which pod it was is read from the answer: JSON with pod, pod_name or hostname, a line "Hostname: NAME", or
-"You've hit NAME on this node: NODE". Each request has a connection of its own, unless a flag says otherwise.
-Ctrl-C ends it with a summary. The exit status is 1 if a request was lost, 2 for a bad command line.
+The pod's name is read from the answer: JSON with pod, pod_name or hostname, a line "Hostname: NAME", or
+"You've hit NAME on this node: NODE". Each request opens a new connection unless a flag says otherwise.
+Ctrl-C prints a summary. The exit status is 1 if a request was lost, 2 for a bad command line.
 """
 
 
@@ -78,21 +78,44 @@ def _build_parser() -> _Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("url", metavar="URL", help="whom to ask, such as http://whoami-service")
-    add("-n", dest="count", type=_parse_count, metavar="N", help="requests (30; with --rate no end)")
-    add("--rate", type=_parse_rate, metavar="N", help="requests a second, until Ctrl-C; none waits for another")
+    add("url", metavar="URL", help="server to ask, such as http://whoami-service")
+    add(
+        "-n",
+        dest="count",
+        type=_parse_count,
+        metavar="N",
+        help="number of requests (30; unlimited with --rate)",
+    )
+    add(
+        "--rate",
+        type=_parse_rate,
+        metavar="N",
+        help="requests per second, until Ctrl-C; a slow one does not delay the others",
+    )
     ways = parser.add_mutually_exclusive_group()
     for flag, way, text in (
-        ("--keep-alive", KEEP_ALIVE, "ask on a connection that is kept"),
-        ("--http2", HTTP2, "ask over HTTP/2"),
-        ("--grpc", GRPC, "ask by gRPC: whoami.Whoami/Whoami"),
+        ("--keep-alive", KEEP_ALIVE, "send all requests over one connection"),
+        ("--http2", HTTP2, "send all requests over HTTP/2"),
+        ("--grpc", GRPC, "call whoami.Whoami/Whoami over gRPC"),
     ):
         ways.add_argument(flag, dest="ways", action="store_const", const=(way,), help=text)
-    ways.add_argument("--all", dest="ways", action="store_const", const=ALL, help="ask in all four ways")
-    add("--path", metavar="PATH", help="what to ask for, in place of the URL's path (/)")
-    add("--cookies", action="store_true", help="keep cookies, as sticky sessions need")
-    add("--json", action="store_true", help="a line of JSON for each request; the summary on standard error")
-    add("--timeout", type=_parse_timeout, default=5.0, metavar="DURATION", help="time for a request (5s)")
+    ways.add_argument(
+        "--all", dest="ways", action="store_const", const=ALL, help="try all four, one after the other"
+    )
+    add("--path", metavar="PATH", help="path to request instead of the URL's (/)")
+    add("--cookies", action="store_true", help="keep cookies, for sticky sessions")
+    add(
+        "--json",
+        action="store_true",
+        help="print a line of JSON per request, and the summary to standard error",
+    )
+    add(
+        "--timeout",
+        type=_parse_timeout,
+        default=5.0,
+        metavar="DURATION",
+        help="maximum duration of a request (5s)",
+    )
     add("--cacert", default="", metavar="FILE", help="trust these authorities (PEM)")
     add("--insecure", action="store_true", help="trust any certificate")
     add(
@@ -101,7 +124,7 @@ def _build_parser() -> _Parser:
         action="append",
         default=[],
         metavar="HOST:PORT:ADDRESS",
-        help="where to connect for this host and port; may be repeated",
+        help="connect to this address for this host and port; may be repeated",
     )
     add("--help", action="store_true", help="show this text")
     return parser
@@ -120,7 +143,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
     except ValueError as problem:
         raise UsageError(str(problem)) from None
     if given.rate and given.ways == ALL:
-        raise UsageError("--rate: not allowed with --all: choose one way")
+        raise UsageError("--rate: not allowed with --all: choose one kind of connection")
     target = Target(url, dict(given.resolve), given.cacert, given.insecure)
     try:
         target.tls("http/1.1")

@@ -52,7 +52,7 @@ class Http1:
         try:
             return await lane.ask()
         except ClientPayloadError as problem:
-            raise LostError(Lost.RESET, f"an answer that breaks off: {problem}") from problem
+            raise LostError(Lost.RESET, f"the answer is truncated: {problem}") from problem
         except ClientConnectionError as problem:
             if isinstance(problem, OSError):
                 raise

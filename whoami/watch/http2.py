@@ -65,7 +65,7 @@ class Grpc(Http2):
         if not kind.startswith("application/grpc"):
             raise NotSpokenError(f"it answers with status {response.status} and {kind or 'no content type'}")
         if code == _UNIMPLEMENTED:
-            raise NotSpokenError(f"it does not know {_CALL}")
+            raise NotSpokenError(f"it does not implement {_CALL}")
         if code != "0":
             raise LostError(Lost.SERVER_ERROR, f"grpc-status {code}: {response.header('grpc-message')}")
         hostname = read_reply(bytes(response.body), response.header("grpc-encoding"))

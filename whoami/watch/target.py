@@ -59,7 +59,7 @@ def parse_url(text: str, path: str | None) -> URL:
     if path is None:
         return url
     if not path.startswith("/"):
-        raise ValueError(f"--path {path!r}: begin it with /")
+        raise ValueError(f"--path {path!r}: it must begin with /")
     return URL(f"{url.origin()}{path}")
 
 
