@@ -70,7 +70,7 @@ def test_a_duration_is_waited_for(whoami: Server, wait: str) -> None:
     """Each of these is 200 ms."""
     start = time.monotonic()
     assert whoami.get(f"/?wait={wait}").status == 200
-    assert 0.2 <= time.monotonic() - start < 1
+    assert 0.2 <= time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("wait", ["1e9s", "2562048h", ".s", "h", "1h%20", "%201h", "+1h", "1H", "--1h"])
@@ -78,7 +78,7 @@ def test_what_looks_like_a_duration_is_not_waited_for(whoami: Server, wait: str)
     """Go's ParseDuration refuses each of them; none holds the answer up for an hour."""
     start = time.monotonic()
     assert whoami.get(f"/?wait={wait}").status == 200
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
@@ -164,7 +164,7 @@ def test_a_websocket_hears_of_the_end() -> None:
         server.process.send_signal(signal.SIGTERM)
         assert client.reader.read(4)[2:] == b"\x03\xe9"
         assert server.process.wait(10) == 0
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 8
 
 
 def test_a_download_that_nobody_reads_ends_with_the_grace_period() -> None:
@@ -174,7 +174,7 @@ def test_a_download_that_nobody_reads_ends_with_the_grace_period() -> None:
         assert client.reader.read(1000)
         start = time.monotonic()
         server.stop()
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 8
 
 
 def test_idle_connections_close_while_the_last_answer_is_awaited() -> None:

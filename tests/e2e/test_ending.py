@@ -34,11 +34,12 @@ def is_leaving(server: Server) -> bool:
     return any("leaving" in line for line in server.err)
 
 
+@pytest.mark.slow
 def test_the_log_tells_each_step() -> None:
     """How many requests there are, who came last, when the port was closed, and what became of the requests."""
-    with started("whoami", "--shutdown-delay", "600ms", "--grace-period", "400ms") as server:
+    with started("whoami", "--shutdown-delay", "2s", "--grace-period", "2s") as server:
         with server.connect() as short, server.connect() as long:
-            short.send(request("/?wait=1s"))
+            short.send(request("/?wait=3s"))
             long.send(request("/?wait=1h"))
             wait_for(lambda: not has_unread(server))
             server.process.send_signal(signal.SIGTERM)
@@ -55,15 +56,15 @@ def test_the_log_tells_each_step() -> None:
             "whoami: +N s listener closed",
             "whoami: +N s done: 2 answered while leaving, 1 cut",
         ]
-        assert seconds(server, "last new") < 0.6
-        assert 0.6 <= seconds(server, "listener closed") < 1.5
-        assert 1.0 <= seconds(server, "done") < 3
+        assert seconds(server, "last new") < 2
+        assert 2 <= seconds(server, "listener closed") < 3.9
+        assert 4 <= seconds(server, "done") < 10
 
 
 @pytest.mark.parametrize("program", ["whoami", "whereami"])
 def test_the_shutdown_delay_goes_on_serving(program: str) -> None:
     """Old connections and new ones, each of which is asked to leave; then the port is closed."""
-    with started(program, "--shutdown-delay=1s") as server, server.connect() as old:
+    with started(program, "--shutdown-delay=2s") as server, server.connect() as old:
         old.send(request("/"))
         answer = old.read()
         assert answer is not None
@@ -77,7 +78,7 @@ def test_the_shutdown_delay_goes_on_serving(program: str) -> None:
                 assert answer is not None
                 assert answer.header("Connection") == "close"
         server.process.wait(PATIENCE)
-        assert seconds(server, "listener closed") >= 1
+        assert seconds(server, "listener closed") >= 2
         with pytest.raises(ConnectionRefusedError):
             server.connect()
 
@@ -96,7 +97,7 @@ def test_each_worker_tells_its_steps() -> None:
     """Under its number, and the first process when all are done."""
     with started("whoami", "--workers", "2") as server:
         with server.connect() as client:
-            client.send(request("/?wait=500ms"))
+            client.send(request("/?wait=2s"))
             wait_for(lambda: not has_unread(server))
             server.process.send_signal(signal.SIGTERM)
             assert client.read() is not None
@@ -115,7 +116,7 @@ def test_each_worker_tells_its_steps() -> None:
 def test_hangup_ends_it_as_a_signal_does(loop: str, workers: str) -> None:
     """A terminal that is closed loses no request."""
     with started("whoami", "--workers", workers, loop=loop) as server, server.connect() as client:
-        client.send(request("/?wait=300ms"))
+        client.send(request("/?wait=1s"))
         wait_for(lambda: not has_unread(server))
         server.process.send_signal(signal.SIGHUP)
         answer = client.read()
@@ -142,7 +143,7 @@ def test_nohup_is_respected(workers: str) -> None:
 def test_other_signals_do_nothing(number: signal.Signals, workers: str) -> None:
     """By default they would end a process at once."""
     with started("whoami", "--workers", workers) as server, server.connect() as client:
-        client.send(request("/?wait=300ms"))
+        client.send(request("/?wait=1s"))
         wait_for(lambda: not has_unread(server))
         server.process.send_signal(number)
         assert client.read() is not None
@@ -204,5 +205,5 @@ def test_idle_connections_end_when_they_are_told_to() -> None:
         assert idle.read() is not None
         begun = time.monotonic()
         assert idle.closes()
-        assert 0.6 < time.monotonic() - begun < 2.5
+        assert 0.6 < time.monotonic() - begun
         assert busy.read() is not None

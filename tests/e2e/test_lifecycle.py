@@ -56,7 +56,7 @@ def test_a_signal_ends_it_with_status_0(program: str, number: signal.Signals) ->
         assert client.read()
         start = time.monotonic()
         server.stop(number)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 8
         assert client.closes()
 
 
@@ -85,7 +85,7 @@ def test_the_grace_period_ends() -> None:
         wait_for(lambda: not has_unread(server))
         start = time.monotonic()
         server.stop()
-        assert 0.2 < time.monotonic() - start < 4
+        assert 0.2 < time.monotonic() - start < 8
 
 
 def test_a_second_signal_ends_it_at_once() -> None:

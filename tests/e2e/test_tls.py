@@ -572,7 +572,7 @@ def test_a_signal_drains(tmp_path: Path) -> None:
     """A request in flight is answered, a handshake under way is finished and its request answered."""
     with started("whoami", *SERVER.write(tmp_path)) as server, connect(server) as idle, connect(server) as busy:
         late = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
-        busy.send(request("/?wait=500ms"))
+        busy.send(request("/?wait=2s"))
         wait_for(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) > 10)
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: any("leaving" in line for line in server.err))
@@ -594,5 +594,5 @@ def test_silent_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
         ask(server, request("/bench"))
         start = time.monotonic()
         server.stop()
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 8
         assert silent.closes()

@@ -77,7 +77,7 @@ def test_a_signal_ends_all(program: str, number: signal.Signals) -> None:
     with started(program, "--workers", "2") as server:
         pids = workers(server)
         with server.connect() as client:
-            client.send(request("/?wait=500ms"))
+            client.send(request("/?wait=2s"))
             client.send(ASK)
             wait_for(lambda: not has_unread(server))
             server.stop(number)
