@@ -1,6 +1,7 @@
 """Request heads, read as Go's ``net/http`` reads them: what it accepts, corrects and refuses."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from podkit.go.header import (
@@ -30,6 +31,7 @@ _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 _PLAIN_LINE: Final = re.compile(
     rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?([^\x00-\x20\x7f]*))?) (HTTP/1\.[01])"
 )
+_CACHED_START: Final = 64  # bytes
 _DIGITS: Final = re.compile(rb"[0-9]+")
 _INT64_DIGITS: Final = 19
 
@@ -56,20 +58,31 @@ def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
         raise HttpError(400, str(problem)) from None
 
 
+# the same for request lines that may well come again
+_known_start = lru_cache(maxsize=256)(parse_start)
+
+
 def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, list[bytes]]:
     """The header or trailer lines in `block`, without an empty line, by their canonical names.
 
     Raises HttpError in Go's words, which tell of trailers: 400 for a malformed line, 431 for too many.
     """
     text = block.replace(b"\r\n", b"\n")
-    if text.count(b"\n") > _MAX_LINES:
-        raise HttpError(431, "message too large")
-    lines = text.split(b"\n")
-    if b"\n " in text or b"\n\t" in text or text[0] in b" \t":
-        lines = _unfold(lines)
-    if len(lines) > max_fields:
+    lines = text.split(b"\n", _MAX_LINES)
+    if len(lines) > _MAX_LINES:
         raise HttpError(431, "message too large")
     clean = text.translate(None, _CONTROLS) == text
+    try:
+        return _read_fields(lines, clean, max_fields)
+    except HttpError:
+        lines = _unfold(lines)  # one of them may carry on the one before
+    return _read_fields(lines, clean, max_fields)
+
+
+def _read_fields(lines: list[bytes], clean: bool, max_fields: int) -> dict[bytes, list[bytes]]:
+    """Of lines that are a header each. `clean`: they hold no control characters."""
+    if len(lines) > max_fields:
+        raise HttpError(431, "message too large")
     headers: dict[bytes, list[bytes]] = {}
     for line in lines:
         name, colon, value = line.partition(b":")
@@ -115,16 +128,17 @@ def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
     Raises HttpError with the status that the original answers.
     """
     start, _, fields = block.removesuffix(b"\r").partition(b"\n")
-    method, target, protocol = parse_start(start.removesuffix(b"\r"))
+    start = start.removesuffix(b"\r")
+    method, target, protocol = _known_start(start) if len(start) <= _CACHED_START else parse_start(start)
     headers = parse_fields(fields, max_fields) if fields else {}
-    major, minor = protocol[5] - 48, protocol[7] - 48
+    version = protocol[5] - 48, protocol[7] - 48
 
     hosts = headers.pop(b"Host", None)
     if hosts and len(hosts) > 1:
         raise HttpError(400, "too many Host headers")
-    at_least_11 = (major, minor) >= (1, 1)
+    at_least_11 = version >= (1, 1)
     length, trailers = _framing(headers, at_least_11, max_fields)
-    if major != 1:
+    if version[0] != 1:
         raise HttpError(505, "unsupported protocol version")
     if hosts is None and at_least_11 and method != b"CONNECT":
         raise HttpError(400, "missing required Host header")
@@ -144,7 +158,7 @@ def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
         target.query,
         target.request_uri,
         host,
-        (major, minor),
+        version,
         headers,
         close or method == b"CONNECT",
         length,

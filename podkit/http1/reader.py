@@ -1,6 +1,8 @@
 """From a connection's bytes to its requests, however they are cut into segments."""
 
+import re
 import time
+from typing import Final
 
 from podkit.answer import max_body, too_large
 from podkit.go.header import has_token
@@ -16,7 +18,7 @@ _REMEMBERED = 1024  # bytes
 _REMEMBERED_FIELDS = 16
 _STRAY_LINE_ENDS = 4  # bytes of them that Go passes over behind a POST, for the sake of old clients
 
-
+_END: Final = re.compile(rb"\n\r?\n")  # of a head
 _UNMET = Route(lambda request: Response(417))  # an expectation that the original knows nothing of
 
 
@@ -82,11 +84,9 @@ class RequestReader:
 
     def _read_head(self, data: bytes | bytearray) -> Head | None:
         start, limits = self.position, self._server.limits
-        searched = start + self._searched
-        end = data.find(b"\n\r\n", searched)
-        bare = data.find(b"\n\n", searched, len(data) if end < 0 else end + 1)
-        end, stop = (bare, bare + 2) if bare >= 0 else (end, end + 3)
-        if (stop if end >= 0 else len(data)) - start > limits.max_head:
+        ending = _END.search(data, start + self._searched)
+        end, stop = ending.span() if ending else (-1, len(data))
+        if stop - start > limits.max_head:
             raise HttpError(431, "request head too large")
         if end < 0:
             self._watch_head(data)
