@@ -1,5 +1,5 @@
-# Three images: whoami (the last stage, so what a plain `docker build` makes), --target whereami, --target utils.
-# Any builder takes it, BuildKit or not, and nothing in it depends on the processor.
+# Three images: whoami (the last stage, so a plain `docker build` builds it), --target whereami, --target utils.
+# It works with any builder, BuildKit or not, and on any architecture.
 
 FROM debian:trixie-slim AS build
 RUN apt-get update \
@@ -12,11 +12,11 @@ COPY podkit site/podkit
 COPY whoami site/whoami
 COPY whereami site/whereami
 COPY scripts/image_root.py ./
-# no_debug_ranges: columns in byte code serve to underline sources in tracebacks, and no sources are shipped
+# no_debug_ranges: column numbers in bytecode only serve to underline source code in tracebacks, and no sources are shipped
 RUN python3 -X no_debug_ranges image_root.py server /server && python3 image_root.py tools /tools /server
 
 
-# The labs' client. It stays on glibc, whose resolver is what the labs on DNS show.
+# The labs' client. It uses glibc, because the DNS labs demonstrate its resolver.
 FROM debian:trixie-slim AS utils
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends bash bind9-dnsutils bind9-host ca-certificates curl inetutils-telnet \
@@ -36,7 +36,7 @@ LABEL org.opencontainers.image.title="utils" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
 WORKDIR /home/utils
-# The kernel drops a signal for which PID 1 has no handler: a bare sleep would wait for SIGKILL.
+# The kernel ignores signals for which PID 1 has no handler: a bare sleep would run until SIGKILL.
 CMD ["/bin/bash", "-c", "trap 'exit 0' TERM INT; sleep infinity & wait"]
 
 

@@ -1,6 +1,6 @@
-# Everything a person needs: `make help`.
+# `make help` lists the commands.
 PYTHON ?= python3
-# Another Python gets an environment of its own: make test PYTHON=python3.13 makes and uses .venv-3.13
+# Another Python gets its own environment: make test PYTHON=python3.13 creates and uses .venv-3.13
 VENV := .venv$(if $(filter-out file,$(origin PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
 WHOAMI_PORT ?= 8080
 WHEREAMI_PORT ?= 8081
@@ -17,10 +17,10 @@ help: ## show this list
 run: $(SERVER) ## start whoami on 8080 and whereami on 8081 (WHOAMI_PORT=, WHEREAMI_PORT=)
 	@WHOAMI_PORT=$(WHOAMI_PORT) WHEREAMI_PORT=$(WHEREAMI_PORT) $(BIN)/python scripts/run_both.py
 
-test: $(READY) ## run all tests, side by side (ARGS='-n 0 -k tls' for some of them, one by one)
+test: $(READY) ## run all tests in parallel (ARGS='-n 0 -k tls' runs some, one by one)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
 
-# The servers with another aiohttp than the pinned one, in an environment of its own: AIOHTTP=3.14.2, oldest or newest
+# The servers with an aiohttp other than the pinned one, in its own environment: AIOHTTP=3.14.2, oldest or newest
 RANGE = $(shell sed -n 's/^    "aiohttp\(.*\)",/\1/p' pyproject.toml)
 WANTED_newest = $(RANGE)
 WANTED_oldest = $(shell sed -n 's|^    "aiohttp>=\([^,]*\),.*|==\1|p' pyproject.toml)
@@ -29,7 +29,7 @@ test-range: ## test the servers with the oldest and the newest aiohttp that pypr
 	@$(MAKE) --no-print-directory test-aiohttp AIOHTTP=oldest
 	@$(MAKE) --no-print-directory test-aiohttp AIOHTTP=newest
 
-test-aiohttp: ## test them with one: make test-aiohttp AIOHTTP=3.14.2
+test-aiohttp: ## test the servers with one version: make test-aiohttp AIOHTTP=3.14.2
 	@test -n "$(AIOHTTP)" || { echo "name a version: make test-aiohttp AIOHTTP=3.14.2" >&2; exit 2; }
 	@$(MAKE) --no-print-directory test-with-aiohttp VENV=$(VENV)-aiohttp-$(AIOHTTP)
 
@@ -37,7 +37,7 @@ test-with-aiohttp: $(READY)
 	$(PIP) --upgrade 'aiohttp$(or $(WANTED_$(AIOHTTP)),==$(AIOHTTP))'
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup tests/unit tests/contract tests/e2e $(ARGS)
 
-check: $(READY) ## lint Python, Dockerfiles, shell scripts and manifests; formatting and types
+check: $(READY) ## lint Python, Dockerfiles, shell scripts and YAML; check formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -45,35 +45,35 @@ check: $(READY) ## lint Python, Dockerfiles, shell scripts and manifests; format
 	$(BIN)/shellcheck scripts/*.sh .ci/run
 	$(BIN)/yamllint --strict .
 
-wheel-check: $(READY) ## build the wheel, install it afresh and run both programs from it
+wheel-check: $(READY) ## build the wheel, install it in a new environment and run both programs
 	@$(BIN)/python scripts/check_wheel.py
 
-bench: $(READY) ## measure beside Granian, uvicorn, aiohttp and Node.js, in three minutes (AGAINST=URL, ORIGINAL=path/to/whoami)
+bench: $(READY) ## compare with Granian, uvicorn, aiohttp and Node.js in three minutes (AGAINST=URL, ORIGINAL=path/to/whoami)
 	@$(BIN)/python -m scripts.bench --rounds 3 --seconds 1 $(if $(ORIGINAL),--original $(ORIGINAL)) $(AGAINST)
 
-bench-thorough: $(READY) ## the same in about a quarter of an hour
+bench-thorough: $(READY) ## the same, more thoroughly, in about 15 minutes
 	@$(BIN)/python -m scripts.bench --rounds 5 --seconds 3 $(if $(ORIGINAL),--original $(ORIGINAL)) $(AGAINST)
 
-proto: $(READY) ## generate the code for proto/ anew
+proto: $(READY) ## regenerate the code for proto/
 	@mkdir -p $(PROTO_OUT)/podkit/proto $(PROTO_OUT)/whoami/proto
 	$(PROTOC) --python_out=$(PROTO_OUT)/whoami/proto --pyi_out=$(PROTO_OUT)/whoami/proto whoami.proto
 	$(PROTOC) --python_out=$(PROTO_OUT)/podkit/proto --pyi_out=$(PROTO_OUT)/podkit/proto \
 	  grpc/health/v1/health.proto grpc/reflection/v1/reflection.proto
 
 UPGRADE ?= --upgrade
-lock: ## pin the requirements again, with hashes (needs uv; UPGRADE= moves only what it has to)
+lock: ## update the pinned requirements, with hashes (needs uv; UPGRADE= changes only what it must)
 	cd requirements && for set in server dev; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --no-header --no-emit-index-url --no-emit-find-links $$set.in --output-file $$set.txt $(UPGRADE); done
 
-screenshot: $(READY) ## take docs/live.png anew (needs Chromium)
+screenshot: $(READY) ## retake docs/live.png (needs Chromium)
 	@$(BIN)/python -m scripts.screenshot docs/live.png
 
-clean: ## remove what was made
+clean: ## remove all generated files
 	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What the servers need, which is all that make run waits for
+# What the servers need; make run needs nothing else
 $(SERVER): requirements/server.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
@@ -83,7 +83,7 @@ $(SERVER): requirements/server.txt
 	$(PIP) --require-hashes -r requirements/server.txt
 	@touch $@
 
-# What working on them needs
+# What development needs
 $(READY): $(SERVER) requirements/dev.txt pyproject.toml
 	$(PIP) --require-hashes -r requirements/dev.txt
 	$(PIP) --no-deps --no-build-isolation -e .
@@ -91,7 +91,7 @@ $(READY): $(SERVER) requirements/dev.txt pyproject.toml
 
 .PHONY: help run test test-range test-aiohttp test-with-aiohttp check wheel-check bench bench-thorough proto lock screenshot clean
 
-# Images. PREFIX stands before their names: PREFIX=you/ gives you/whoami.
+# Images. PREFIX is prepended to their names: PREFIX=you/ gives you/whoami.
 IMAGES := whoami whereami utils
 PREFIX ?=
 SBOM ?= build/sbom
@@ -105,24 +105,24 @@ image: ## build the images whoami, whereami and utils, tagged with the version a
 	    --build-arg SOURCE=$(SOURCE) --tag $(PREFIX)$$name:$(VERSION) --tag $(PREFIX)$$name:latest . || exit 1; done
 
 push: ## push the images to a registry: make push REGISTRY=host:port/you
-	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=host:port/you" >&2; exit 2; }
+	@test -n "$(REGISTRY)" || { echo "name a registry: make push REGISTRY=host:port/you" >&2; exit 2; }
 	@for name in $(IMAGES); do for tag in $(VERSION) latest; do \
 	  docker tag $(PREFIX)$$name:$(VERSION) $(REGISTRY)/$$name:$$tag && \
 	  docker push $(REGISTRY)/$$name:$$tag || exit 1; done; done
 
-sbom: $(READY) ## list what is in the server images, in CycloneDX, in build/sbom (PREFIX=, SBOM=)
+sbom: $(READY) ## list the contents of the server images in CycloneDX format, in build/sbom (PREFIX=, SBOM=)
 	@$(BIN)/python scripts/image_sbom.py $(SBOM) $(PREFIX)whoami:$(VERSION) $(PREFIX)whereami:$(VERSION)
 
-bench-image: $(READY) ## time from docker run, and from the process's start, to the first answer; memory
+bench-image: $(READY) ## measure the images' startup time and memory
 	@$(BIN)/python scripts/bench_image.py $(PREFIX)whoami:latest:80 $(PREFIX)whereami:latest:8080
 
 .PHONY: image push sbom bench-image
 
-# The labs on a cluster. With REGISTRY= nothing is built: the cluster pulls what was pushed there.
+# The labs on a cluster. With REGISTRY=, nothing is built: the cluster pulls the pushed images.
 TAG ?= $(VERSION)
 LAB = REGISTRY=$(REGISTRY) TAG=$(TAG) CLASS=$(CLASS) GATEWAY_CLASS=$(GATEWAY_CLASS) HOST=$(HOST) sh scripts/lab.sh
 
-lab: ## bring the labs up on your cluster, with local or pushed images (REGISTRY=, TAG=, CLASS=, HOST=)
+lab: ## deploy the labs to your cluster, with local or pushed images (REGISTRY=, TAG=, CLASS=, HOST=)
 	@$(LAB) check
 	@$(if $(REGISTRY),,$(MAKE) --no-print-directory image)
 	@$(LAB) up
@@ -130,7 +130,7 @@ lab: ## bring the labs up on your cluster, with local or pushed images (REGISTRY
 manifests: ## write k8s/ for your registry, ingress class and host name to build/k8s (REGISTRY=, CLASS=, HOST=)
 	@$(LAB) manifests
 
-lab-clean: ## remove the labs from your cluster, ns1 and ns2 with all that is in them
+lab-clean: ## remove the labs from your cluster, including ns1 and ns2
 	@$(LAB) down
 
 .PHONY: lab manifests lab-clean

@@ -1,5 +1,5 @@
 #!/bin/sh
-# lab.sh check|manifests|up|down: the labs on the cluster that kubectl talks to. For the Makefile.
+# lab.sh check|manifests|up|down: manage the labs on kubectl's current cluster. Used by the Makefile.
 set -eu
 cd "$(dirname "$0")/.."
 registry=${REGISTRY:-}
@@ -14,10 +14,10 @@ fail() {
 }
 
 context() {
-  kubectl config current-context 2>/dev/null || fail "kubectl knows no cluster; create one (kind create cluster)"
+  kubectl config current-context 2>/dev/null || fail "kubectl has no current cluster; create one (kind create cluster)"
 }
 
-# Before anything is built: is there a cluster that can get the images?
+# Before building: check for a cluster that can get the images.
 check() {
   name=$(context)
   case ${registry:-$name} in
@@ -26,7 +26,7 @@ check() {
   esac
 }
 
-# The nodes of a local cluster do not see the images of the engine that built them.
+# The nodes of a local cluster cannot see the images in the local engine.
 # shellcheck disable=SC2086  # $images is a list
 load() {
   images="whoami:$tag whereami:$tag utils:$tag"
@@ -37,7 +37,7 @@ load() {
   esac
 }
 
-# A copy of k8s/, file by file, with the images' names, classes and host names that suit the cluster.
+# Copy k8s/ file by file, with image names, classes and host names for this cluster.
 manifests() {
   rm -rf build/k8s
   find k8s -type f | while read -r file; do
@@ -70,5 +70,5 @@ case ${1:-} in
     echo "The manifests are in build/k8s. Type the guide's commands in build:  cd build"
     ;;
   down) kubectl delete -k k8s --ignore-not-found ;;
-  *) fail "say check, manifests, up or down" ;;
+  *) fail "expected check, manifests, up or down" ;;
 esac

@@ -13,7 +13,7 @@ _BAR, _STEP, _LEFT, _FULL, _WIDTH = 14, 18, 190, 480, 760  # pixels
 def render_chart(rows: Sequence[Row], caption: str) -> str:
     """An SVG with one bar a row, requests a second; each work has a scale of its own."""
     lines = [
-        '<text x="12" y="24" font-weight="bold">requests a second</text>',
+        '<text x="12" y="24" font-weight="bold">requests per second</text>',
         f'<text x="150" y="24" font-size="10">{escape(caption)}</text>',
     ]
     top = 36

@@ -102,7 +102,7 @@ def test_a_registry_is_named(workplace: Workplace, tag: tuple[str, ...], expecte
 @pytest.mark.parametrize(
     ("context", "says"),
     [
-        ("", "make lab: kubectl knows no cluster; create one (kind create cluster)"),
+        ("", "make lab: kubectl has no current cluster; create one (kind create cluster)"),
         (
             "gke_somewhere",
             "make lab: gke_somewhere is not a kind, k3d, minikube or desktop cluster: "
