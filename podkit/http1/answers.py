@@ -25,7 +25,6 @@ class Answers:
         self._server = server
         self._transport = transport
         self._finished = finished
-        self._loop = asyncio.get_running_loop()
         self.is_over = False  # the last answer is given
         self.is_busy = False  # no other answer can be given now
         self._late: asyncio.TimerHandle | None = None  # makes an answer
@@ -72,7 +71,7 @@ class Answers:
                 self._transport.abort()
 
         self._kept = request.size
-        self._late = self._loop.call_later(delayed.seconds, due)
+        self._late = asyncio.get_running_loop().call_later(delayed.seconds, due)
         self.is_busy = True
 
     def give(self, request: Request, response: Response, is_last: bool, start: float) -> None:
@@ -82,7 +81,7 @@ class Answers:
             self._finish()
         else:
             self._kept = request.size
-            self._task = self._loop.create_task(self._send(request, response))
+            self._task = asyncio.get_running_loop().create_task(self._send(request, response))
             self.is_busy = True
 
     async def _send(self, request: Request, response: Response) -> None:
@@ -121,7 +120,7 @@ class Answers:
 
     def pause(self) -> None:
         """The kernel takes no more."""
-        self._drained = self._loop.create_future()
+        self._drained = asyncio.get_running_loop().create_future()
         self.is_busy = True
         self._progress.restart()
 
@@ -138,7 +137,7 @@ class Answers:
 
     def takes_longer_than(self, seconds: float) -> bool:
         """Whether it is known that the answer under way begins only after so many seconds."""
-        return self._late is not None and self._late.when() - self._loop.time() > seconds
+        return self._late is not None and self._late.when() - asyncio.get_running_loop().time() > seconds
 
     def cancel(self) -> None:
         """Nobody waits for the answer any longer."""

@@ -151,7 +151,8 @@ def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
     if connection is None:
         close, upgrade = not at_least_11, b""
     else:
-        close, upgrade = _closes(connection, at_least_11), _upgrade(connection, headers)
+        close = _closes(connection, at_least_11)
+        upgrade = _upgrade(connection, headers[b"Upgrade"]) if b"Upgrade" in headers else b""
     return Head(
         method,
         target.path,
@@ -174,9 +175,8 @@ def _closes(connection: list[bytes], at_least_11: bool) -> bool:
     return has_token(connection[0], b"close") or has_element(connection, b"close")
 
 
-def _upgrade(connection: list[bytes], headers: dict[bytes, list[bytes]]) -> bytes:
+def _upgrade(connection: list[bytes], protocols: list[bytes]) -> bytes:
     """The protocol that the client would rather speak, of those that are spoken here."""
-    protocols = headers.get(b"Upgrade")
     if leads_to(connection, b"upgrade") and leads_to(protocols, b"websocket"):
         return b"websocket"
     return b"h2c" if has_element(connection, b"http2-settings") and has_element(protocols, b"h2c") else b""

@@ -9,7 +9,7 @@ from podkit.go.header import has_token
 from podkit.http1.body import Body, body_of
 from podkit.http1.head import parse_head, parse_request_line
 from podkit.http1.writer import CONTINUE
-from podkit.message import UNREADABLE, Client, Head, HttpError, Request, Response
+from podkit.message import Client, Head, HttpError, Request, Response
 from podkit.routes import Route
 from podkit.server import Server
 
@@ -43,8 +43,7 @@ class RequestReader:
         self._started = False  # the request line of an unfinished head was seen, and is one
         self._searched = 0  # bytes behind the position that are known to hold no end of a head
         self._skippable = 0  # bytes of line ends
-        self._last_block = b""
-        self._last_head = UNREADABLE  # what that was read as
+        self._last_block, self._last_head = server.last_head  # and what that was read as
         self.head: Head | None = None  # of the request whose body is on its way
         self._head_size = 0
         self._raw = bytearray()
@@ -95,11 +94,11 @@ class RequestReader:
         self.position = stop
         if self.began:
             self._searched, self._started, self.began = 0, False, 0.0
-        if block == self._last_block:  # load, probes and pollers repeat themselves
+        if block == self._last_block:  # load, probes and pollers repeat themselves, on new connections too
             return self._last_head
         head = parse_head(block, limits.max_header_lines)
         if end - start <= _REMEMBERED and block.count(b"\n") <= _REMEMBERED_FIELDS:
-            self._last_block, self._last_head = block, head
+            self._last_block, self._last_head = self._server.last_head = block, head
         return head
 
     def _watch_head(self, data: bytes | bytearray) -> None:

@@ -21,7 +21,6 @@ class Http1State(asyncio.Protocol):
     def __init__(self, server: Server, client: Client) -> None:
         self._server = server
         self._client = client
-        self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(server, client)
         self._share = Share(server.budget)
         self._last_seen = 0.0
@@ -96,7 +95,7 @@ class Http1State(asyncio.Protocol):
         self._held.clear()
         if not self._has_ended and (more or unread_bytes(transport)) and transport.can_write_eof():
             transport.write_eof()
-            self._loop.call_later(self._server.limits.linger, transport.close)
+            asyncio.get_running_loop().call_later(self._server.limits.linger, transport.close)
             self._account()
         else:
             transport.close()

@@ -84,6 +84,12 @@ async def test_an_endpoint_is_called_once_for_a_request(path: bytes) -> None:
     assert table.calls == {path: 2}
 
 
+@pytest.mark.parametrize("nothing", [b"\n\n", b"\n\r\n", b"\r\n\r\n"])
+async def test_an_empty_head_is_refused(quick: Running, nothing: bytes) -> None:
+    """A connection's first request is no repetition of anything."""
+    assert (await quick.ask(nothing)).startswith(b"HTTP/1.1 400 ")
+
+
 async def test_a_body_of_unknown_length_comes_in_chunks() -> None:
     """Over HTTP/1.1; HTTP/1.0 gets it as it is, up to the end of the connection."""
     async with running(Table().find) as server:
