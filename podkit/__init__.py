@@ -1,3 +1,3 @@
-"""What whoami and whereami share: messages, transports, the pod's facts and the process's life."""
+"""Shared by whoami and whereami: messages, transports, the pod's facts and the process's lifecycle."""
 
 __version__ = "1.0.0"

@@ -1,4 +1,4 @@
-"""Call an endpoint, once for a request, whatever the transport: errors, limits and the access log."""
+"""Calls an endpoint exactly once per request, for every transport; errors, limits and the access log."""
 
 import time
 
@@ -12,7 +12,7 @@ _RETRY = (b"Retry-After", b"1")
 
 
 def call(request: Request, route: Route) -> Answer:
-    """The endpoint's answer, or an error in its place."""
+    """Returns the endpoint's answer, or an error answer if it fails."""
     try:
         return route.endpoint(request)
     except HttpError as problem:
@@ -22,7 +22,7 @@ def call(request: Request, route: Route) -> Answer:
 
 
 def respond(request: Request, delayed: Delayed) -> Response | Abort:
-    """What a delayed answer has become."""
+    """Returns the response of a delayed answer whose time has come."""
     try:
         return delayed.respond()
     except Exception as mistake:
@@ -30,27 +30,27 @@ def respond(request: Request, delayed: Delayed) -> Response | Abort:
 
 
 def own_mistake(request: Request, mistake: BaseException) -> Response:
-    """A mistake of ours: one line in the log, and nothing of it to the client."""
+    """Logs an unexpected exception in one line and returns a 500 that reveals nothing about it."""
     log_line(f"error: {request.head.request_uri[:200]!r} of {request.remote_addr}: {mistake!r}")
     return error(500, "Internal Server Error")
 
 
 def max_body(limits: Limits, route: Route) -> int:
-    """The largest body, in bytes, that an endpoint gets to read."""
+    """The largest body, in bytes, that the endpoint may read."""
     return limits.max_body if route.max_body is None else min(route.max_body, limits.max_body)
 
 
 def too_large(limit: int) -> HttpError:
-    """The refusal of a body over the limit."""
+    """The 413 response to a body over the limit."""
     return HttpError(413, f"the body is larger than {limit} bytes")
 
 
 def too_busy() -> Response:
-    """The refusal of a request for which the process's budget has no room."""
+    """The 503 response to a request that the memory budget cannot hold."""
     return error(503, "the server holds as much as it may for its clients: try again", _RETRY)
 
 
 def log_answer(server: Server, request: Request, response: Response, start: float) -> None:
-    """Tell the access log, if there is one, of a request that began at `start` (monotonic seconds)."""
+    """Writes a request that began at `start` (monotonic seconds) to the access log, if there is one."""
     if server.access_log is not None:
         server.access_log.write(request, response, start, time.monotonic())

@@ -1,4 +1,4 @@
-"""A route table as an aiohttp application, for any server that runs those."""
+"""A route table as an aiohttp application."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -36,9 +36,9 @@ _TAIL = "/{tail:.*}"
 
 
 def build_application(server: Server, pod: Pod) -> web.Application:
-    """An application with all routes of a server, which keeps the pod's facts fresh while it runs.
+    """Builds an application with all routes of a server; it keeps the pod's facts current while it runs.
 
-    Mounted below a prefix, it routes by what follows that.
+    Mounted under a prefix, it routes by the rest of the path.
     """
     app = web.Application()
 
@@ -57,14 +57,14 @@ def build_application(server: Server, pod: Pod) -> web.Application:
 
 
 class Handler:
-    """Answers any request that aiohttp has read, as our own transports would."""
+    """Answers a request that aiohttp has parsed as our own transports would."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._clients: WeakKeyDictionary[asyncio.BaseTransport, Client] = WeakKeyDictionary()
 
     async def answer(self, incoming: web.Request) -> web.StreamResponse:
-        """aiohttp's side of an endpoint."""
+        """The aiohttp handler."""
         server, share = self._server, Share(self._server.budget)
         start = asyncio.get_running_loop().time()
         request = Request(UNREADABLE, self._client(incoming))
@@ -127,7 +127,7 @@ def _read_head(incoming: web.Request) -> Head:
 
 
 def _render_kept(incoming: web.Request) -> bytes:
-    """What aiohttp has kept of a request's head; spaces around values and chunks are gone."""
+    """The request head as far as aiohttp preserves it, without the spaces around values."""
     line = f"{incoming.method} {incoming.raw_path} HTTP/{incoming.version.major}.{incoming.version.minor}"
     fields = [b"%s: %s" % pair for pair in incoming.raw_headers]
     start = [b"# aiohttp: the lines as it read them, then the body without its framing"]
@@ -135,7 +135,7 @@ def _render_kept(incoming: web.Request) -> bytes:
 
 
 def _without_prefix(incoming: web.Request, path: bytes) -> bytes:
-    """The path below the place where the application is mounted."""
+    """The path relative to the application's mount point."""
     resource = incoming.match_info.route.resource
     prefix = resource.canonical.removesuffix("/{tail}").encode() if resource is not None else b""
     return path.removeprefix(prefix) or b"/" if prefix else path
@@ -157,8 +157,8 @@ async def _send(incoming: web.Request, request: Request, response: Response) -> 
     if closes(head, response):
         outgoing.force_close()
     outgoing.content_length = content_length(head, response)
-    outgoing.headers.setdefault("Content-Type", "")  # else aiohttp adds one
-    with suppress(ConnectionError):  # the client may go at any time
+    outgoing.headers.setdefault("Content-Type", "")  # otherwise aiohttp adds one
+    with suppress(ConnectionError):  # the client may disconnect at any time
         await outgoing.prepare(incoming)
         if head.method != b"HEAD":
             await _send_body(outgoing, request, body if not isinstance(body, bytes) else (body,))
@@ -184,9 +184,9 @@ async def _send_body(
 
 
 async def _converse(incoming: web.Request, answer: Upgrade) -> web.StreamResponse:
-    # aiohttp refuses a message of the very limit
+    # aiohttp refuses a message of exactly the limit
     websocket = web.WebSocketResponse(compress=False, max_msg_size=answer.max_message + 1)
-    with suppress(ConnectionError):  # the client may go at any time
+    with suppress(ConnectionError):  # the client may disconnect at any time
         await websocket.prepare(incoming)
         async for message in websocket:
             if message.type == WSMsgType.TEXT:
@@ -197,7 +197,7 @@ async def _converse(incoming: web.Request, answer: Upgrade) -> web.StreamRespons
 
 
 async def _as_we_answer(request: web.Request, response: web.StreamResponse) -> None:
-    """Without aiohttp's banner, and without the type that it adds."""
+    """Removes aiohttp's banner and the content type that it adds."""
     response.headers.pop("Server", None)
     if isinstance(response, web.WebSocketResponse):
         response.headers["Connection"] = "Upgrade"

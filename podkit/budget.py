@@ -1,27 +1,27 @@
-"""What a process holds for its clients, in bytes, and who may have more."""
+"""The memory, in bytes, that a process may hold for its clients."""
 
 
 class Budget:
-    """A number of bytes that connections share. What is held is taken before it is made."""
+    """A number of bytes that connections share. Memory is charged before it is allocated."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.used = 0
 
     def take(self, size: int) -> bool:
-        """Whether `size` more bytes may be held; if so, they count from now on."""
+        """Charges `size` more bytes if they fit; returns whether they do."""
         if self.used + size > self.total:
             return False
         self.used += size
         return True
 
     def give(self, size: int) -> None:
-        """`size` bytes are held no longer."""
+        """Returns `size` bytes to the budget."""
         self.used -= size
 
 
 class Share:
-    """The part of a budget that one owner holds, so that it can be given back as a whole."""
+    """One owner's part of a budget, which can be returned as a whole."""
 
     __slots__ = ("_budget", "size")
 
@@ -30,7 +30,7 @@ class Share:
         self.size = 0
 
     def resize(self, size: int) -> bool:
-        """Hold `size` bytes in place of what was held. False, and no change, where the budget lacks them."""
+        """Changes the charge to `size` bytes. False, without a change, if the budget is exhausted."""
         if size > self.size and not self._budget.take(size - self.size):
             return False
         if size < self.size:

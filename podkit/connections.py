@@ -1,4 +1,4 @@
-"""The connections of a process: who is connected, how much room that takes, and who makes place for others."""
+"""The open connections of a process, their memory cost, and which ones to close to make room."""
 
 import heapq
 from collections.abc import Iterator
@@ -8,29 +8,29 @@ from podkit.budget import Budget
 
 
 class Connection(Protocol):
-    """A client's connection, whatever it speaks. Times are in seconds of the monotonic clock."""
+    """A client's connection, of any protocol. Times are in seconds of the monotonic clock."""
 
     def check(self, now: float) -> None:
-        """End what has stood still for too long."""
+        """Closes the connection, or a part of it, if a timeout has passed."""
 
     def in_flight(self) -> int:
-        """How many requests are under way."""
+        """The number of requests in flight."""
 
     def idle_since(self) -> float | None:
-        """Since when no request is under way; None while one is."""
+        """Since when no request has been in flight; None while one is."""
 
     def say_goodbye(self) -> None:
-        """The server leaves: take no new work, where the protocol has a way to say so."""
+        """Tells the client, if the protocol can, that the server is shutting down and takes no new requests."""
 
     def close_if_quiet(self, now: float) -> None:
-        """Close now if nothing is under way and nothing has just been sent."""
+        """Closes the connection if no request is in flight and nothing has just been sent."""
 
     def abort(self) -> None:
-        """Close at once."""
+        """Closes the connection immediately."""
 
 
 class Connections:
-    """All connections. Each takes `cost` bytes of the room; TLS and HTTP/2 take what they need beside that."""
+    """All connections. Each costs `cost` bytes; TLS and HTTP/2 charge their own cost in addition."""
 
     def __init__(self, room: Budget, cost: int) -> None:
         self._room = room
@@ -38,12 +38,12 @@ class Connections:
         self._all: set[Connection] = set()
 
     def add(self, connection: Connection) -> None:
-        """A connection is there."""
+        """Adds a new connection."""
         self._all.add(connection)
         self._room.used += self._cost
 
     def discard(self, connection: Connection) -> None:
-        """A connection is gone, or another protocol has it."""
+        """Removes a connection that is closed or has switched to another protocol."""
         if connection in self._all:
             self._all.remove(connection)
             self._room.used -= self._cost
@@ -52,17 +52,17 @@ class Connections:
         return len(self._all)
 
     def __iter__(self) -> Iterator[Connection]:
-        """Those that are there now, whatever happens to them meanwhile."""
+        """Iterates over a snapshot, so that connections may come and go meanwhile."""
         return iter(tuple(self._all))
 
     def has_room(self, more: int) -> bool:
-        """Whether one that may take `more` bytes fits; if need be, those idle longest are closed for it."""
+        """Whether a connection of up to `more` bytes fits; closes the longest idle ones if necessary."""
         return self._room.used + self._cost + more <= self._room.total or self.make_room()
 
     def make_room(self) -> bool:
-        """Close the connections that have been idle longest; whether there were any."""
+        """Closes the connections that have been idle longest; returns whether there were any."""
         idle = [(since, id(each), each) for each in self._all if (since := each.idle_since()) is not None]
-        # more than one where there are many, since to look for them takes its time
+        # closes several at a time, because searching many connections takes long
         oldest = heapq.nsmallest(len(self._all) // 32 + 1, idle)
         for _, _, connection in oldest:
             connection.abort()

@@ -1,9 +1,9 @@
-"""Why a server can't start; the texts are for people."""
+"""Why a server cannot start; the texts are for people."""
 
 
 class ListenError(Exception):
-    """The port can't be had; the text says why and what to do."""
+    """The port cannot be opened; the text says why and what to do."""
 
 
 class TlsError(Exception):
-    """A certificate, key or authority can't be used; the text names the file, and says why."""
+    """A certificate, key or authority is unusable; the text names the file and says why."""

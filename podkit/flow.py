@@ -1,4 +1,4 @@
-"""Back-pressure: whether a client takes what is sent to it, and when to read on from it."""
+"""Back-pressure: detects clients that stop reading, and pauses reading from them."""
 
 import asyncio
 
@@ -6,20 +6,20 @@ from podkit.kernel import unsent_bytes
 
 
 class Progress:
-    """Of a client that has not taken all yet."""
+    """Detects a client that makes no progress reading what was sent."""
 
     __slots__ = ("_since", "_unsent")
 
     def __init__(self) -> None:
-        self._unsent = 0  # bytes, at the last look
-        self._since = 0.0  # when they were last seen to shrink
+        self._unsent = 0  # bytes, at the last check
+        self._since = 0.0  # when they last decreased
 
     def restart(self) -> None:
-        """The next look is the first."""
+        """Forgets the last check."""
         self._unsent = 0
 
     def is_stuck(self, transport: asyncio.Transport, now: float, patience: float) -> bool:
-        """Whether nothing was taken for longer than `patience` seconds; to be asked now and then."""
+        """Whether the client has read nothing for more than `patience` seconds. Call it regularly."""
         unsent = unsent_bytes(transport)
         if not self._unsent or unsent < self._unsent:
             self._unsent, self._since = unsent, now
@@ -27,7 +27,7 @@ class Progress:
 
 
 class Reading:
-    """Whether a transport reads, switched only where that changes something."""
+    """Pauses and resumes reading of a transport, and ignores calls that change nothing."""
 
     __slots__ = ("_transport", "is_on")
 
@@ -36,7 +36,7 @@ class Reading:
         self.is_on = True
 
     def switch(self, on: bool) -> None:
-        """Read on, or leave what comes to the kernel."""
+        """Resumes or pauses reading."""
         if on != self.is_on and not self._transport.is_closing():
             self.is_on = on
             if on:

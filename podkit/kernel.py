@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection: bytes that wait on either side, and whether the client has hung up."""
+"""The kernel's view of a connection: unread and unsent bytes, and whether the client has closed its side."""
 
 import asyncio
 import fcntl
@@ -22,17 +22,17 @@ def _count(transport: asyncio.Transport, request: int | None) -> int:
 
 
 def unread_bytes(transport: asyncio.Transport) -> int:
-    """Bytes that have arrived and that nobody has read."""
+    """Bytes that have arrived but have not been read."""
     return _count(transport, termios.FIONREAD)
 
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
-    """Bytes that were written and that the client's kernel has not taken."""
+    """Bytes that have been written but not acknowledged by the client."""
     return transport.get_write_buffer_size() + _count(transport, _TIOCOUTQ)
 
 
 def has_hung_up(transport: asyncio.Transport) -> bool:
-    """Whether the client has sent its end, also where unread bytes stand before it."""
+    """Whether the client has sent FIN, even if unread bytes precede it."""
     handle = transport.get_extra_info("socket")
     if handle is None:
         return False

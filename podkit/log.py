@@ -1,4 +1,4 @@
-"""Lines for people: what the server does. A log that nobody reads never holds up a client."""
+"""The server's log. A log that nobody reads never blocks a client."""
 
 import asyncio
 import contextlib
@@ -13,44 +13,45 @@ from typing import Final, TextIO
 
 from podkit.message import Request, Response
 
-_LONGEST: Final = select.PIPE_BUF  # bytes of a line, so that a pipe takes it in one piece
-_MOST_WAITING: Final = 1 << 20  # bytes of lines that wait for their reader
-_LAST_PATIENCE: Final = 500  # milliseconds without progress, at the end
-_MOST_SHOWN: Final = 600  # bytes of a request line; escaped they are up to five times as many
+_LONGEST: Final = select.PIPE_BUF  # bytes of a line; a pipe takes them atomically
+_MOST_WAITING: Final = 1 << 20  # bytes of lines waiting for the reader
+_LAST_PATIENCE: Final = 500  # milliseconds without progress, at exit
+_MOST_SHOWN: Final = 600  # bytes of a request line; escaping makes them up to five times longer
 
 
 def log_line(text: str) -> None:
-    """Write one line to standard error at once."""
+    """Writes one line to standard error immediately."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text + "\n")  # in one piece: other processes may write to the same log
+        sys.stderr.write(text + "\n")  # one write: other processes may share this log
         sys.stderr.flush()
 
 
 class Log(io.TextIOBase):
-    """A stream of lines that is never waited for: what its reader does not take is dropped, and counted.
+    """A non-blocking stream of lines: lines that its reader does not take are dropped and counted.
 
-    In the event loop, lines are written together once a turn; no other process's lines get in between.
+    In the event loop, the lines of one iteration are written together and never interleave with other
+    processes' lines.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._fd, self._may_block = _open(stream)
-        self._lines: list[str] = []  # of this turn
-        self._waiting: deque[bytes] = deque()  # for the reader, each to be written in one piece
-        self._size = 0  # bytes of them
+        self._lines: list[str] = []  # of this loop iteration
+        self._waiting: deque[bytes] = deque()  # each is written atomically
+        self._size = 0  # their bytes
         self._dropped = 0
         self._unfinished = ""
-        self._watching: asyncio.AbstractEventLoop | None = None  # tells when the reader takes more
+        self._watching: asyncio.AbstractEventLoop | None = None  # the loop that calls flush
 
     def write(self, text: str) -> int:
-        """Write a text; what comes after its last newline waits for the next."""
+        """Writes a text; the part after its last newline waits for the next call."""
         *lines, self._unfinished = (self._unfinished + text).split("\n")
         for line in lines:
             self.line(line)
         return len(text)
 
     def line(self, text: str) -> None:
-        """Write a line, cut to what a pipe takes in one piece."""
+        """Writes a line, truncated to what a pipe takes atomically."""
         self._lines.append(text)
         if len(self._lines) == 1:
             try:
@@ -59,7 +60,7 @@ class Log(io.TextIOBase):
                 self.flush()
 
     def flush(self) -> None:
-        """Write what the reader takes now."""
+        """Writes as much as the reader takes now."""
         lines, self._lines = self._lines, []
         if self._dropped or self._size > _MOST_WAITING:
             self._dropped += len(lines)
@@ -78,7 +79,7 @@ class Log(io.TextIOBase):
         self._watch()
 
     def _append(self, lines: list[str]) -> None:
-        """Line up some lines, as many in one piece as a pipe takes at once."""
+        """Queues lines, joined into pieces that a pipe takes atomically."""
         count = _LONGEST // (max(map(len, lines)) + 1) or 1
         for start in range(0, len(lines), count):
             few = lines[start : start + count]
@@ -86,14 +87,14 @@ class Log(io.TextIOBase):
             if len(piece) <= _LONGEST:
                 self._waiting.append(piece)
                 self._size += len(piece)
-            elif len(few) > 1:  # some are not ASCII
+            elif len(few) > 1:  # some characters take several bytes
                 self._append(few[: len(few) // 2])
                 self._append(few[len(few) // 2 :])
             else:
                 self._append([piece[: _LONGEST - 4].decode("utf-8", "ignore") + "..."])
 
     def _take(self, piece: bytes) -> int:
-        """How many bytes were written, or never can be."""
+        """Returns how many bytes were written, or can never be."""
         try:
             if self._fd is None:
                 self._stream.write(piece.decode())
@@ -109,11 +110,11 @@ class Log(io.TextIOBase):
         return len(piece)
 
     def _watch(self) -> None:
-        """Go on when the reader takes more, if something waits for it."""
+        """Calls flush when the reader takes more, while lines are waiting."""
         if self._fd is None:
             return
         if self._waiting and self._watching is None:
-            with contextlib.suppress(RuntimeError):  # outside the loop: the next line tries again
+            with contextlib.suppress(RuntimeError):  # outside the loop: retried with the next line
                 loop = asyncio.get_running_loop()
                 loop.add_writer(self._fd, self.flush)
                 self._watching = loop
@@ -122,16 +123,16 @@ class Log(io.TextIOBase):
             self._watching = None
 
     def finish(self) -> None:
-        """Write what waits, as long as its reader takes some of it every now and then."""
+        """Writes the waiting lines, as long as the reader makes progress."""
         self.flush()
         while self._waiting and self._fd is not None and _is_writable(self._fd, _LAST_PATIENCE):
             self.flush()
 
 
 def _open(stream: TextIO) -> tuple[int | None, bool]:
-    """A stream's file descriptor, if it has one, and whether a write to it may wait.
+    """The stream's file descriptor, if it has one, and whether writing to it may block.
 
-    A pipe or a terminal is opened anew: to change the mode of ours would change it for all who have it.
+    A pipe or terminal is reopened, because changing the mode of ours would affect every process that shares it.
     """
     try:
         fd = stream.fileno()
@@ -146,20 +147,20 @@ def _open(stream: TextIO) -> tuple[int | None, bool]:
 
 
 def _is_writable(fd: int, patience: int) -> bool:
-    """Whether a line can be written without waiting for longer than `patience` milliseconds."""
+    """Whether a line can be written within `patience` milliseconds."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(patience))
 
 
 class AccessLog:
-    """One line a request: client, time, request line, status, body length, duration."""
+    """One line per request: client, time, request line, status, body length, duration."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
     def write(self, request: Request, response: Response, start: float, end: float) -> None:
-        """Log a request that was answered between `start` and `end` (seconds of the monotonic clock)."""
+        """Logs a request that was answered between `start` and `end` (seconds of the monotonic clock)."""
         head = request.head
         line = b"%s %s" % (head.method[:_MOST_SHOWN], head.request_uri[:_MOST_SHOWN])
         cut = len(line) > _MOST_SHOWN

@@ -1,4 +1,4 @@
-"""A connection's first bytes: which protocol does it speak?"""
+"""Detects a connection's protocol from its first bytes."""
 
 import asyncio
 from typing import Final, cast
@@ -11,7 +11,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Opening(asyncio.Protocol):
-    """Chooses by ALPN or by the first bytes, and hands the transport on. `announced` came before them."""
+    """Chooses a protocol by ALPN or the first bytes, then hands over the transport. `announced` came first."""
 
     def __init__(self, server: Server, announced: Announced | None = None) -> None:
         self._server = server
@@ -19,7 +19,7 @@ class Opening(asyncio.Protocol):
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected."""
+        """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._client = self._server.new_client(transport)
         if self._announced is not None:
@@ -31,7 +31,7 @@ class Opening(asyncio.Protocol):
             self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client left before it said anything that tells."""
+        """The client disconnected before its protocol was known."""
         self._server.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
@@ -46,7 +46,7 @@ class Opening(asyncio.Protocol):
             self._seen = seen
 
     def eof_received(self) -> bool:
-        """The client sends no more; what it sent may be HTTP/1.1's."""
+        """The client has half-closed; its input may still be an HTTP/1.1 request."""
         if not self._seen:
             return False
         return self._become_http1(self._seen).eof_received()
@@ -60,7 +60,7 @@ class Opening(asyncio.Protocol):
         return connection
 
     def _become_http2(self, data: bytes) -> None:
-        from podkit.http2.connection import Http2Connection  # takes time to load: not before somebody speaks it
+        from podkit.http2.connection import Http2Connection  # slow to import: only once a client speaks it
 
         connection = Http2Connection(self._server, self._client)
         self._transport.set_protocol(connection)
@@ -69,7 +69,7 @@ class Opening(asyncio.Protocol):
             connection.data_received(data)
 
     def check(self, now: float) -> None:
-        """Let a silent client go as an idle one, and one that stops within its preface as a slow one."""
+        """Closes a silent client as idle, and one that stops within the preface as slow."""
         age = now - self._client.opened
         if self._seen and age > self._server.limits.head_timeout:
             self._become_http1(self._seen).time_out("the request's head takes too long")
@@ -81,28 +81,28 @@ class Opening(asyncio.Protocol):
         return 0
 
     def idle_since(self) -> float:
-        """Since it is there."""
+        """Since it was opened."""
         return self._client.opened
 
     def say_goodbye(self) -> None:
-        """Nothing has been asked yet."""
+        """There is no request yet."""
 
     def close_if_quiet(self, now: float) -> None:
-        """Close, unless the client has only just come."""
+        """Closes the connection unless it is new."""
         if now - self._client.opened > self._server.limits.quiet:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Closes the connection immediately."""
         self._transport.abort()
 
 
 def _upgrade_to_http2(
     server: Server, client: Client, transport: asyncio.Transport, request: Request, rest: bytes
 ) -> None:
-    """Go on in HTTP/2 with a request of HTTP/1.1 as stream 1; `rest` came behind it.
+    """Continues in HTTP/2 with an HTTP/1.1 request as stream 1; `rest` is the input after it.
 
-    Raises ValueError where the request's HTTP2-Settings are malformed.
+    Raises ValueError if the request's HTTP2-Settings are malformed.
     """
     from podkit.http2.connection import Http2Connection
 

@@ -1,4 +1,4 @@
-"""The route table: from a request's path to its endpoint, by the rules of Go's ``ServeMux``."""
+"""The route table maps a request's path to its endpoint, by the rules of Go's ``ServeMux``."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -8,27 +8,27 @@ from podkit.go.percent import unescape
 from podkit.go.url import clean_path, escape_html, escape_non_ascii
 from podkit.message import Endpoint, Fields, Head, Request, Response, error
 
-_CACHED_PATH: Final = 64  # longer paths are not worth remembering
+_CACHED_PATH: Final = 64  # longer paths are not cached
 
 
 class Route(NamedTuple):
-    """An endpoint, and what it wants of a request beside the head."""
+    """An endpoint, and what it needs besides the head."""
 
     endpoint: Endpoint
     reads_body: bool = False
-    max_body: int | None = None  # bytes; the server's limit where it is not set
-    keeps_raw: bool = False  # and wants the bytes as they came over the wire in place of the body
-    refusal: Callable[[Response], Response] | None = None  # what an HTTP error becomes here
+    max_body: int | None = None  # bytes; None for the server's limit
+    keeps_raw: bool = False  # wants the bytes as received instead of the body
+    refusal: Callable[[Response], Response] | None = None  # converts an HTTP error for this route
 
 
 FindRoute = Callable[[Head], Route]
 
 
 class Routes:
-    """A table of paths to routes. ``/`` also takes every path that has no route of its own.
+    """A table of paths and routes. ``/`` also matches every path without a route.
 
-    A path ``/name/`` takes all below it, and ``/name`` is sent there. The routes of `below` are found by the
-    last segment of any path, whatever the prefix.
+    A path ``/name/`` matches everything below it, and ``/name`` redirects to it. The routes of `below` match
+    the last segment of any path, with any prefix.
     """
 
     def __init__(self, table: Mapping[bytes, Route], below: Mapping[bytes, Route] | None = None) -> None:
@@ -39,11 +39,11 @@ class Routes:
 
     @property
     def paths(self) -> tuple[bytes, ...]:
-        """The paths of the table, and the last segments that are found behind any prefix."""
+        """The paths of the table, and the last segments that match with any prefix."""
         return (*self._table, *self._below)
 
     def find(self, head: Head) -> Route:
-        """The route of a request. Paths that are not clean get a redirect to the clean one."""
+        """The route of a request. Unclean paths get a redirect to the clean one."""
         path = head.path
         if path == b"*":
             return Route(_star)
@@ -59,7 +59,7 @@ class Routes:
         return found if clean == path else _redirect_to(clean)
 
     def _match(self, path: bytes) -> Route | None:
-        """The route of a clean path; None where the table has it with a slash behind it alone."""
+        """The route of a clean path; None if the table has it only with a trailing slash."""
         if below := self._below.get(path[path.rfind(b"/") + 1 :]):
             return below
         first, slash, _ = path[1:].partition(b"/")
@@ -73,7 +73,7 @@ class Routes:
 
 
 def _star(request: Request) -> Response:
-    """``*`` is the server as a whole; only OPTIONS may ask about it."""
+    """``*`` means the server as a whole; only OPTIONS may use it."""
     if request.head.method == b"OPTIONS":
         return Response()
     return Response(400, ((b"Connection", b"close"),))

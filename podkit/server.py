@@ -1,4 +1,4 @@
-"""What the connections of a process share: routes, limits, budgets, clock, log; and their end."""
+"""State that all connections of a process share: routes, limits, budgets, clock, log; and shutdown."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ from podkit.message import UNREADABLE, Client, Head, Tls, render_address
 from podkit.routes import FindRoute
 from podkit.turns import Turns
 
-_DRAIN_INTERVAL = 0.02  # seconds between two looks at the connections that are left
+_DRAIN_INTERVAL = 0.02  # seconds between two checks of the remaining connections
 
 
 class Clock:
@@ -37,7 +37,7 @@ class Clock:
 
 
 class Server:
-    """One for each process. `worker` is the process's number, 1 for the first."""
+    """One per process. `worker` is the process's number, starting at 1."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Server:
         worker: int = 1,
     ) -> None:
         self.find_route = find_route
-        self.find_call = find_call  # the routes of gRPC, where it is served
+        self.find_call = find_call  # finds gRPC routes, if gRPC is enabled
         self.limits = limits or Limits()
         self.access_log = access_log
         self.budget = Budget(self.limits.budget)
@@ -66,7 +66,7 @@ class Server:
         self._timer: asyncio.TimerHandle | None = None
 
     def new_client(self, transport: asyncio.BaseTransport) -> Client:
-        """The client at the other end of a transport."""
+        """Creates the client for a transport."""
         tls: Tls | None = transport.get_extra_info("tls")
         peer = render_address(transport.get_extra_info("peername"))
         client = Client(f"w{self._worker}-{next(self._numbers):x}", peer, time.monotonic(), tls)
@@ -74,11 +74,11 @@ class Server:
         return client
 
     def in_flight(self) -> int:
-        """How many requests are under way."""
+        """The number of requests in flight."""
         return sum(connection.in_flight() for connection in self.connections)
 
     def start(self) -> None:
-        """Look after the connections' times from now on, in the running event loop."""
+        """Starts checking the connections' timeouts in the running event loop."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self.limits.check_interval, self._check)
 
@@ -89,10 +89,10 @@ class Server:
         self.start()
 
     async def drain(self, grace_period: float) -> int:
-        """Let every request be answered, for at most `grace_period` seconds, and close all connections.
+        """Finishes all requests, for at most `grace_period` seconds, and closes all connections.
 
-        A connection that has sent nothing for a moment is closed; any other after its next answer. Returns the
-        number of requests that were cut off.
+        A connection that has been quiet for a moment is closed; any other after its next answer. Returns the
+        number of requests that were cut.
         """
         self.draining = True
         deadline = time.monotonic() + grace_period
@@ -107,5 +107,5 @@ class Server:
             connection.abort()
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.sleep(0)  # for the transports to close
+        await asyncio.sleep(0)  # lets the transports close
         return cut

@@ -1,4 +1,4 @@
-"""Work that connections put off, so that many of them together do not keep the event loop from the others."""
+"""Deferred work of connections, done in turns so that it does not block the event loop."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Turn:
-    """Work that is due."""
+    """Deferred work."""
 
     __slots__ = ("work",)
 
@@ -15,12 +15,12 @@ class Turn:
         self.work: Callable[[], None] | None = work
 
     def cancel(self) -> None:
-        """It is not to be done any more."""
+        """Drops the work."""
         self.work = None
 
 
 class Turns:
-    """Does what was put off in its order, for about `seconds` between two looks at the sockets."""
+    """Runs deferred work in order, for about `seconds` between two polls of the sockets."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -28,7 +28,7 @@ class Turns:
         self._is_due = False
 
     def put_off(self, work: Callable[[], None]) -> Turn:
-        """Have work done after that of the others."""
+        """Queues work behind all other deferred work."""
         turn = Turn(work)
         self._waiting.append(turn)
         self._go_on()

@@ -1,9 +1,8 @@
-"""How fast an image's server answers first, and what it holds: `bench_image.py IMAGE:TAG:PORT...`.
+"""Measures an image's startup time and memory: `bench_image.py IMAGE:TAG:PORT...`.
 
-Three figures, the median of several containers each: from `docker run` to the first answer through the
-published port, which is mostly the engine's work; from the moment when the process becomes the program to
-that answer; and the memory that the process then holds. It watches /proc, so it has to run where the
-engine does.
+It prints three figures, the median of several containers each: the time from `docker run` to the first answer
+through the published port, which is mostly the engine's; the time from the program's exec to that answer; and
+the memory of the process afterwards. It watches /proc, so it must run on the engine's machine.
 """
 
 import json
@@ -21,12 +20,12 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 def docker(*arguments: str) -> str:
-    """A docker command's output; CalledProcessError where it fails."""
+    """A docker command's output; CalledProcessError if it fails."""
     return subprocess.run(["docker", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def free_port() -> int:
-    """A TCP port that nobody had a moment ago."""
+    """A TCP port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -38,10 +37,10 @@ def processes() -> set[str]:
 
 
 def is_program(process: str, program: str) -> bool:
-    """Whether a process runs the program by now."""
+    """Whether a process has become the program."""
     try:
         return Path("/proc", process, "comm").read_text() == f"{program}\n"
-    except OSError:  # it has ended
+    except OSError:  # it has exited
         return False
 
 
@@ -56,7 +55,7 @@ def answers(port: int) -> bool:
 
 
 def resident(process: str) -> float:
-    """The memory that a process holds, shared pages included, in MB."""
+    """The resident memory of a process, including shared pages, in MB."""
     status = Path("/proc", process, "status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
@@ -94,7 +93,7 @@ def measure(image: str, port: int) -> tuple[float, float, float]:
 
 
 def main(subjects: list[str]) -> int:
-    """Print a table; 1 where an image does not run."""
+    """Prints a table; returns 1 if an image does not run."""
     print(f"{'':<12}{'docker run':>16}{'process start':>16}{'resident':>12}   (median of {ROUNDS})")
     for subject in subjects:
         image, _, port = subject.rpartition(":")

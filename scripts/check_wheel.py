@@ -1,4 +1,4 @@
-"""Build the wheel, install it into a fresh environment, and run both programs from there."""
+"""Builds the wheel, installs it into a new environment, and runs both programs from there."""
 
 import re
 import subprocess
@@ -12,13 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*command: str | Path) -> str:
-    """A command's output; CalledProcessError where it fails."""
+    """A command's output; CalledProcessError if it fails."""
     done = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, cwd="/")
     return done.stdout.strip()
 
 
 def first_answer(program: Path) -> str:
-    """Start a server on a free port and ask it once."""
+    """Starts a server on a free port and returns its first answer."""
     with subprocess.Popen([str(program), "--port", "0"], stderr=subprocess.PIPE, text=True, cwd="/") as server:
         assert server.stderr is not None
         found = re.search(r"listening on http://\S*:(\d+)", server.stderr.readline())
@@ -31,7 +31,7 @@ def first_answer(program: Path) -> str:
 
 
 def main() -> None:
-    """Print what each program says; fail where one does not run."""
+    """Prints each program's answer; fails if one does not run."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, ROOT)

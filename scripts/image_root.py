@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
-SITE = Path("/usr/local/lib") / STDLIB.name / "dist-packages"  # where Debian's Python looks for wheels
+SITE = Path("/usr/local/lib") / STDLIB.name / "dist-packages"  # Debian's Python looks for wheels here
 AUTHORITIES = Path("/usr/share/ca-certificates/mozilla")
 PROGRAMS = ("whoami", "whereami")
 LAUNCHER = """\
@@ -42,12 +42,12 @@ UNNEEDED_MODULES = (
     *("idlelib", "tkinter", "lib2to3", "turtledemo"),  # in packages of their own, where they are
     *("sqlite3", "dbm", "shelve.py", "xml", "plistlib.py", "bz2.py", "lzma.py"),  # other formats
     *("xmlrpc", "wsgiref", "mailbox.py", "ftplib.py", "imaplib.py", "poplib.py", "smtplib.py"),  # and protocols
-    *("_pydecimal.py", "_pydatetime.py", "_pyio.py"),  # stand-ins for modules in C, which are there
+    *("_pydecimal.py", "_pydatetime.py", "_pyio.py"),  # substitutes for modules in C, which are present
 )
 UNNEEDED_EXTENSIONS = (
     *("_test*", "_ctypes_test*", "xx*", "_lsprof*"),  # for developers
-    *("_bz2*", "_lzma*", "_sqlite3*", "_dbm*", "_gdbm*", "_curses*", "_tkinter*", "readline*"),  # of the above
-    "_codecs_*",  # the CJK encodings; what the servers read and write is UTF-8 and Latin-1
+    *("_bz2*", "_lzma*", "_sqlite3*", "_dbm*", "_gdbm*", "_curses*", "_tkinter*", "readline*"),  # for the above
+    "_codecs_*",  # CJK encodings; the servers only use UTF-8 and Latin-1
 )
 
 # Of the wheels: type stubs, sources that were compiled, pip's book-keeping (an inventory reads METADATA, and
@@ -61,12 +61,12 @@ UNNEEDED_WHEEL_FILES = (
 
 
 def run(*command: str | Path) -> str:
-    """A command's output; CalledProcessError where it fails."""
+    """A command's output; CalledProcessError if it fails."""
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 class Root:
-    """A tree that becomes an image; `beside` is one that lies below it, whose files it need not have."""
+    """A tree that becomes an image; `beside` is a tree below it, whose files are not copied again."""
 
     def __init__(self, path: Path, beside: Path | None = None) -> None:
         self.path = path
@@ -77,11 +77,11 @@ class Root:
             (path / link).symlink_to(f"usr/{link}")
 
     def place(self, path: Path) -> Path:
-        """Where an absolute path of the image is in this tree."""
+        """The place of an image's absolute path in this tree."""
         return self.path / path.relative_to("/")
 
     def copy(self, path: Path) -> None:
-        """A file, by the name that asked for it, with its content; and its libraries."""
+        """Copies a file under the name that was requested, with its content and its libraries."""
         target = self.place(path)
         if target.exists() or (self.beside is not None and (self.beside / path.relative_to("/")).exists()):
             return
@@ -91,24 +91,24 @@ class Root:
         self.copy_libraries(path)
 
     def copy_libraries(self, path: Path) -> None:
-        """The shared libraries that the loader finds for a file, and the loader."""
+        """Copies the shared libraries that the loader finds for a file, and the loader."""
         listed = subprocess.run(["ldd", path], capture_output=True, text=True)
         for line in listed.stdout.splitlines() if listed.returncode == 0 else ():
             for word in line.split():
                 if word.startswith("/") and not Path(word).is_relative_to(
                     self.path
-                ):  # a wheel may bring its own
+                ):  # wheels may include their own
                     self.copy(Path(word))
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """A file of our own."""
+        """Writes a generated file."""
         target = self.place(Path(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(mode)
 
     def record_packages(self) -> None:
-        """Say which of Debian's packages files are from, one record a file, and keep their licences."""
+        """Records the files' Debian packages, one record each, and copies their licences."""
         owners: set[str] = set()
         for line in run("dpkg-query", "--search", *sorted(self.sources)).splitlines():
             owners |= {name.strip() for name in line.rpartition(": ")[0].split(",")}
@@ -121,7 +121,7 @@ class Root:
 
 
 def copy_server(root: Root) -> None:
-    """Python with its standard library, the wheels, and the two programs."""
+    """Copies Python with its standard library, the wheels, and the two programs."""
 
     def ignore(folder: str, names: list[str]) -> set[str]:
         unneeded: tuple[str, ...] = ("__pycache__",)
@@ -143,7 +143,7 @@ def copy_server(root: Root) -> None:
     library = root.place(STDLIB)
     root.sources |= {STDLIB / path.relative_to(library) for path in library.rglob("*") if path.is_file()}
     compile_modules(root, STDLIB, optimize=2)  # without docstrings and assertions: a megabyte of memory
-    compile_modules(root, SITE, optimize=0)  # others may count on their assertions
+    compile_modules(root, SITE, optimize=0)  # other packages may rely on assertions
     for program in PROGRAMS:
         root.write(f"/usr/bin/{program}", LAUNCHER.format(program=program), 0o755)
     root.write("/etc/nsswitch.conf", NAMES)
@@ -151,16 +151,16 @@ def copy_server(root: Root) -> None:
 
 
 def compile_modules(root: Root, folder: Path, optimize: int) -> None:
-    """Leave byte code in the place of each source: smaller, and nothing to look up or compile at the start."""
+    """Replaces each source by bytecode: smaller, and nothing to compile at startup."""
     done = compileall.compile_dir(
         root.place(folder),
         maxlevels=20,
         quiet=1,
         legacy=True,
-        stripdir=str(root.path),  # a traceback names the image's paths
+        stripdir=str(root.path),  # tracebacks show the image's paths
         prependdir="/",
         optimize=optimize,
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,  # the same bytes in every build
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,  # reproducible builds
     )
     assert done, "a module does not compile"
     for source in root.place(folder).rglob("*.py"):
@@ -168,7 +168,7 @@ def compile_modules(root: Root, folder: Path, optimize: int) -> None:
 
 
 def copy_tools(root: Root) -> None:
-    """curl with Mozilla's certificate authorities, and ping."""
+    """Copies curl with Mozilla's certificate authorities, and ping."""
     for tool in ("curl", "ping"):
         root.copy(Path("/usr/bin") / tool)
     authorities = sorted(AUTHORITIES.glob("*.crt"))
@@ -177,7 +177,7 @@ def copy_tools(root: Root) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Assemble one tree."""
+    """Assembles one tree."""
     kind, path, *beside = arguments
     root = Root(Path(path), *map(Path, beside))
     {"server": copy_server, "tools": copy_tools}[kind](root)

@@ -15,12 +15,12 @@ PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 def run(*command: str | Path) -> str:
-    """A command's output; CalledProcessError, after the command's own words, where it fails."""
+    """A command's output; CalledProcessError, after printing the command's output, if it fails."""
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def extract(image: str, root: Path) -> None:
-    """The image's files."""
+    """Extracts the image's files."""
     container = run("docker", "create", image)
     try:
         archive = root.with_suffix(".tar")
@@ -31,7 +31,7 @@ def extract(image: str, root: Path) -> None:
 
 
 def describe(image: str, out: Path) -> None:
-    """Write one image's inventory."""
+    """Writes one image's inventory."""
     name, _, version = image.rpartition("/")[2].partition(":")
     architecture = run("docker", "inspect", "--format", "{{.Architecture}}", image)
     with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +43,7 @@ def describe(image: str, out: Path) -> None:
         (root / "var/lib/dpkg/status").write_text("\n".join(record.read_text() for record in records))
         debian = (f"--distro-arch={architecture}", "--root", root, "--out", place / "debian")
         run(BIN / "debsbom", "generate", "--sbom-type=cdx", *debian)
-        # an interpreter that sees the image's wheels, and none of ours
+        # an interpreter that sees the image's wheels, but not ours
         (wheels,) = root.glob("usr/local/lib/python3*/dist-packages")
         python = place / "python"
         python.write_text(f"#!/bin/sh\nPYTHONPATH='{wheels}' exec {sys.executable} \"$@\"\n")
@@ -56,7 +56,7 @@ def describe(image: str, out: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the files that were written; 1 where an image or a tool is missing."""
+    """Prints the written files; returns 1 if an image or a tool is missing."""
     folder, *images = arguments
     Path(folder).mkdir(parents=True, exist_ok=True)
     for image in images:

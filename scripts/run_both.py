@@ -1,4 +1,4 @@
-"""Start both servers, say what to curl, and end both with Ctrl-C."""
+"""Starts both servers, prints example commands, and stops both on Ctrl-C."""
 
 import os
 import signal
@@ -26,8 +26,8 @@ Ctrl-C ends both.
 
 
 def start(program: str, port: str) -> subprocess.Popen[str]:
-    """Start a server and pass its lines on; returns when it listens, or has ended."""
-    # a session of its own, so that Ctrl-C reaches it once, from here
+    """Starts a server and forwards its output; returns when it listens or has exited."""
+    # its own session, so that it gets Ctrl-C only once, from here
     command = [sys.executable, "-m", program, "--port", port]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     said = threading.Event()
@@ -47,7 +47,7 @@ def start(program: str, port: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def foreground() -> Iterator[None]:
-    """Have the terminal send Ctrl-C to this script alone: make, which started it, would report an error."""
+    """Makes the terminal send Ctrl-C to this script only: make, which started it, would report an error."""
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
         before = os.tcgetpgrp(terminal)
@@ -55,32 +55,32 @@ def foreground() -> Iterator[None]:
         yield
         return
     if before == os.getpgrp() != os.getpid():
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # sent to whoever takes the terminal from the background
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # sent to a background process that takes the terminal
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # make would not notice that we stop
         os.setpgid(0, 0)
         os.tcsetpgrp(terminal, os.getpgrp())
     try:
         yield
     finally:
-        with suppress(OSError):  # the terminal may have been closed
+        with suppress(OSError):  # the terminal may be closed
             os.tcsetpgrp(terminal, before)
         os.close(terminal)
 
 
 def end(servers: list[subprocess.Popen[str]]) -> None:
-    """Let the servers finish their requests; a second Ctrl-C is for those who can't wait."""
+    """Lets the servers finish their requests; a second Ctrl-C kills them."""
     try:
         for server in servers:
             server.terminate()
         while any(server.poll() is None for server in servers):
-            time.sleep(0.1)  # and not wait(), which a signal just before it does not interrupt
+            time.sleep(0.1)  # not wait(): a signal just before it would not interrupt it
     except KeyboardInterrupt:
         for server in servers:
             server.kill()
 
 
 def main() -> int:
-    """Run both; 0 after Ctrl-C, 1 where a server did not start or ended by itself."""
+    """Runs both; returns 0 after Ctrl-C, 1 if a server did not start or exited by itself."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell may have set them to be ignored
         signal.signal(number, signal.default_int_handler)
     servers: list[subprocess.Popen[str]] = []
@@ -88,7 +88,7 @@ def main() -> int:
         for program, port in (("whoami", WHOAMI_PORT), ("whereami", WHEREAMI_PORT)):
             servers.append(start(program, port))
             with suppress(subprocess.TimeoutExpired):
-                servers[-1].wait(0.1)  # what could not listen ends now
+                servers[-1].wait(0.1)  # a server that could not listen exits now
                 print("choose other ports with: make run WHOAMI_PORT=9080 WHEREAMI_PORT=9081", file=sys.stderr)
                 return 1
         print(WELCOME, flush=True)

@@ -1,4 +1,4 @@
-"""``make screenshot``: docs/live.png, three pods behind a service as the page at ``/.live`` shows them."""
+"""``make screenshot``: takes docs/live.png, the page at ``/.live`` with three pods behind a service."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ PODS = {
 
 
 async def shoot() -> bytes:
-    """Start the pods, let the page ask each over a connection of its own, and return what it shows."""
+    """Starts the pods, lets the page call each over its own connection, and returns the screenshot."""
     with ExitStack() as stack:
         pods = [
             stack.enter_context(pod("whoami", name, env={"NODE_NAME": node, "POD_NAME": name}))

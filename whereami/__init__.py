@@ -1,1 +1,1 @@
-"""whereami: the kubia server, which tells the pod's host name and node."""
+"""whereami: the kubia server, which shows the pod's host name and node."""

@@ -1,4 +1,4 @@
-"""The kubia server's API, one answer for every method and every path, and an aiohttp application of it."""
+"""The kubia server's API: one answer for every method and path, also as an aiohttp application."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -15,19 +15,18 @@ if TYPE_CHECKING:
 def build_app(
     argv: Sequence[str] = (), *, node_name: str = "undefined", log: Callable[[str], None] = lambda line: None
 ) -> "web.Application":
-    """whereami as an aiohttp application, for a server of your choice and for tests.
+    """Builds whereami as an aiohttp application, for any server and for tests.
 
-    `log` gets a line for each request. `argv` is what ``python -m aiohttp.web`` passes;
-    there is nothing to set by it.
+    `log` gets a line for each request. `argv` is what ``python -m aiohttp.web`` passes; it is ignored.
     """
-    from podkit.application import build_application  # the program does without aiohttp's server
+    from podkit.application import build_application  # the program does not use aiohttp's server
 
     pod = Pod(node_name)
     return build_application(Server(build_routes(pod, log)), pod)
 
 
 def build_routes(pod: Pod, log: Callable[[str], None]) -> FindRoute:
-    """The route of any request. `log` gets a line for each."""
+    """Builds the only route. `log` gets a line for each request."""
 
     def you_have_hit(request: Request) -> Response:
         log(f"Received request from {request.remote_addr.rpartition(':')[0].strip('[]')}")

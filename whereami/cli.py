@@ -19,7 +19,7 @@ whereami healthcheck exits with 0 if the server at URL answers, else with 1. By 
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
-    """Run whereami; the exit status: 0, 1 for a failure, 2 for a bad command line."""
+    """Runs whereami; returns the exit status: 0, 1 for a failure, 2 for a bad command line."""
     try:
         if arguments and arguments[0] == "healthcheck":
             from podkit.process.healthcheck import healthcheck
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
             is_proxied = read_options(PROGRAM, Settings, (), environ).proxy_protocol
             return healthcheck("whereami", arguments[1:], "http://127.0.0.1:8080/", stderr, is_proxied)
         settings = read_options(PROGRAM, Settings, arguments, environ)
-        from whereami.serve import serve  # which takes its time to load: not for a health check or a bad flag
+        from whereami.serve import serve  # slow to import: not for a health check or a bad flag
 
         node_name = environ.get("nodename") or environ.get("NODE_NAME") or "undefined"
         return serve(settings, node_name, stdout, stderr)

@@ -1,4 +1,4 @@
-"""whereami, put together: its answer, its log, and what serves them."""
+"""Assembles whereami: its answer, its log, and its server."""
 
 from functools import partial
 from typing import TextIO
@@ -14,7 +14,7 @@ from whereami.app import build_routes
 
 
 def serve(settings: Settings, node_name: str, stdout: TextIO, stderr: TextIO) -> int:
-    """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
+    """Serves as configured until a signal; returns the exit status. Raises ListenError and TlsError."""
     certificates = load_certificates(settings.cert, settings.key, settings.cacert)
     pod, log = Pod(node_name), Log(stdout)
     log.line("Kubia server starting...")

@@ -1,1 +1,1 @@
-"""whoami: echoes what it knows of itself, and the request as it arrived."""
+"""whoami: shows what it knows about itself, and the request as received."""

@@ -1,4 +1,4 @@
-"""``/api``: what ``/`` tells, as JSON in the original's keys, order and escaping."""
+"""``/api``: the content of ``/`` as JSON, with the original's keys, order and escaping."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from podkit.message import Request, Response
 from podkit.pod.pod import Pod
 
 _JSON = (b"Content-Type", b"application/json")
-# what Go's encoder writes in its own way; lone surrogates stand for bytes that are no UTF-8
+# characters that Go's encoder escapes differently; lone surrogates stand for bytes that are not UTF-8
 _ESCAPES = str.maketrans(
     {letter: f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
     | {chr(number): "\ufffd" for number in range(0xDC80, 0xDD00)}
@@ -17,7 +17,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def api(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Response:
-    """An object of all that is not empty; the environment with ``?env=true``."""
+    """All non-empty fields as a JSON object; with ``?env=true`` also the environment."""
     head = request.head
     shown: dict[str, str] = {}
     if head.query and is_on(parse_query(head.query), "env"):
@@ -42,7 +42,7 @@ def api(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Re
 
 
 def _render_pod(pod: Pod) -> bytes:
-    """The document's start, up to the first key that differs from request to request."""
+    """The start of the document, up to the first key that depends on the request."""
     known = {key: value for key, value in (("hostname", pod.hostname), ("ip", pod.addresses)) if value}
     return render_json(known).removesuffix(b"}\n") + b"," if known else b"{"
 
@@ -52,8 +52,8 @@ def _text(data: bytes) -> str:
 
 
 def render_json(document: dict[str, Any]) -> bytes:
-    """A document and a newline, as Go's ``json.Encoder`` writes them."""
+    """A document and a newline, as from Go's ``json.Encoder``."""
     text = _encode(document)
-    if not text.isascii() or "<" in text or ">" in text or "&" in text:  # to look costs less than to replace
+    if not text.isascii() or "<" in text or ">" in text or "&" in text:  # searching costs less than replacing
         text = text.translate(_ESCAPES)
     return text.encode() + b"\n"

@@ -1,4 +1,4 @@
-"""The whole API of whoami, and an aiohttp application of it."""
+"""All endpoints of whoami, also as an aiohttp application."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -36,12 +36,12 @@ def build_app(
     environ: Sequence[bytes] = (),
     max_body: int = Limits().max_body,
 ) -> "web.Application":
-    """whoami as an aiohttp application, for a server of your choice and for tests.
+    """Builds whoami as an aiohttp application, for any server and for tests.
 
     `name` is shown first, `environ` (``NAME=value`` entries) to clients that ask for it, and bodies of up to
-    `max_body` bytes are echoed. `argv` is what ``python -m aiohttp.web`` passes; there is nothing to set by it.
+    `max_body` bytes are echoed. `argv` is what ``python -m aiohttp.web`` passes; it is ignored.
     """
-    from podkit.application import build_application  # the program does without aiohttp's server
+    from podkit.application import build_application  # the program does not use aiohttp's server
 
     pod = Pod()
     routes = build_routes(pod, Health(), name, tuple(environ), read_names(name, environ))
@@ -51,15 +51,15 @@ def build_app(
 def build_routes(
     pod: Pod, state: Health, name: str = "", environ: tuple[bytes, ...] = (), names: Names | None = None
 ) -> Routes:
-    """The route table; ``/`` also answers every path without a route.
+    """Builds the route table; ``/`` also answers every path without a route.
 
-    With `names` it has the endpoints whose names begin with a dot, behind any prefix.
+    With `names`, it includes the endpoints whose names begin with a dot, with any prefix.
     """
     below: dict[bytes, Route] = {}
     if names is not None:
         who = Who(names, pod, state)
         below = {
-            b".answer": Route(Faults(pod, SystemRandom())),  # which draws for each worker anew
+            b".answer": Route(Faults(pod, SystemRandom())),  # independent in each worker
             b".events": Route(partial(events, who, pod)),
             b".hops": Route(partial(hops, pod, names.node)),
             b".live": Route(Live()),
@@ -82,7 +82,7 @@ def build_routes(
 
 
 def _no_call(request: Request) -> Response:
-    """What comes to the paths of gRPC and is no call of it."""
+    """Answers non-gRPC requests on gRPC paths."""
     answer = check_request(request.head)
     assert isinstance(answer, Response)
     return answer

@@ -1,4 +1,4 @@
-"""``/bench``: the smallest answer, for measuring proxies."""
+"""``/bench``: the smallest answer, for benchmarks of proxies."""
 
 from podkit.message import Request, Response
 
@@ -6,5 +6,5 @@ _ANSWER = Response(headers=((b"Connection", b"keep-alive"), (b"Content-Type", b"
 
 
 def bench(request: Request) -> Response:
-    """Always ``1``."""
+    """Always answers ``1``."""
     return _ANSWER

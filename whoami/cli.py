@@ -9,11 +9,11 @@ from podkit.process.flags import Usage, read_options
 from podkit.process.settings import read_environment
 from whoami.settings import PROGRAM, Settings
 
-# what one command alone needs is imported when it runs, so that a health check is cheap
+# commands import what only they need, so that a health check is cheap
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
-    """Run whoami; the exit status: 0, 1 for a failure, 2 for a bad command line."""
+    """Runs whoami; returns the exit status: 0, 1 for a failure, 2 for a bad command line."""
     command, rest = (arguments or [""])[0], arguments[1:]
     try:
         if command == "healthcheck":

@@ -1,4 +1,4 @@
-"""``/data``: as many bytes as asked for, streamed or as an attachment with ranges."""
+"""``/data``: the requested number of bytes, streamed or as an attachment with ranges."""
 
 import re
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from podkit.go.url import is_on, parse_query
 from podkit.message import PLAIN_TEXT, Fields, Head, Request, Response, error
 
 _PATTERN = b"-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_BLOCK = 1 << 20  # bytes to send at once; a quarter of it takes a third longer
-_KNOWN = 511  # bytes up to which the original tells HEAD the length of what it streams
-_SMALL = 16 * 1024  # answers up to this size are made in one piece
+_BLOCK = 1 << 20  # bytes per write; a quarter of it takes a third longer
+_KNOWN = 511  # bytes up to which the original announces a stream's length for HEAD
+_SMALL = 16 * 1024  # answers up to this size are one block
 _SMALL_BLOCK = memoryview(_PATTERN * (_SMALL // len(_PATTERN) + 2))
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 _DISPOSITION = (b"Content-Disposition", b"Attachment")
-_TAGS = re.compile(rb'(?:[ \t,]++|(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+")*+')  # that come before what is none
+_TAGS = re.compile(rb'(?:[ \t,]++|(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+")*+')  # leading run of valid entity tags
 _BYTES = (b"Accept-Ranges", b"bytes")
 
 
 def data(request: Request) -> Response:
-    """``size`` bytes of a pattern between two bars; with ``attachment=true`` as a download."""
+    """Answers ``size`` bytes of a pattern between two bars; with ``attachment=true`` as a download."""
     query = parse_query(request.head.query)
     try:
         size = max(0, parse_int(query.get("size", "")))
@@ -30,7 +30,7 @@ def data(request: Request) -> Response:
         size = 1
     size = wrap_int64(size * _UNITS.get(query.get("unit", "").lower(), 1))
     if is_on(query, "attachment"):
-        return _attachment(request.head, size - 1)  # the original's attachments are a byte shorter
+        return _attachment(request.head, size - 1)  # the original's attachments are one byte shorter
     if size < 2:
         return Response()
     if request.head.method == b"HEAD" and size > _KNOWN:
@@ -40,7 +40,7 @@ def data(request: Request) -> Response:
 
 @cache
 def _block() -> memoryview:
-    """A whole number of patterns; not made before somebody asks for that many."""
+    """A whole number of patterns; built on first use."""
     return memoryview(_PATTERN * (_BLOCK // len(_PATTERN)))
 
 
@@ -53,7 +53,7 @@ def _response(head: Head, status: int, headers: Fields, start: int, end: int, si
 
 
 def pattern(start: int, end: int, size: int) -> Iterator[bytes | memoryview]:
-    """The bytes from `start` to `end` of a content of `size` bytes: a pattern, first and last byte a bar."""
+    """The bytes from `start` to `end` of a content of `size` bytes: a pattern between two bars."""
     if start == 0 and end > 0:
         yield b"|"
         start = 1
@@ -70,13 +70,13 @@ def pattern(start: int, end: int, size: int) -> Iterator[bytes | memoryview]:
 
 
 def _attachment(head: Head, size: int) -> Response:
-    """The content as Go's ``http.ServeContent`` serves a file that was changed just now."""
+    """The content as Go's ``http.ServeContent`` serves a file that was modified just now."""
     now = int(time())
     modified = (b"Last-Modified", render_date(now))
     status, ranged = _preconditions(head, now)
     if status in (304, 412):
         return Response(status, (_DISPOSITION, modified))
-    if size < 0:  # the original can't seek in it either
+    if size < 0:  # the original cannot seek in it either
         return error(500, "seeker can't seek", _DISPOSITION)
     try:
         span = parse_range(head.header(b"Range") if ranged else b"", size)
@@ -91,7 +91,7 @@ def _attachment(head: Head, size: int) -> Response:
 
 
 class RangeError(Exception):
-    """A Range header that can't be served, with the headers to send along."""
+    """A Range header cannot be satisfied; carries the headers for the answer."""
 
     def __init__(self, text: str, *headers: tuple[bytes, bytes]) -> None:
         super().__init__(text)
@@ -99,10 +99,10 @@ class RangeError(Exception):
 
 
 def parse_range(text: bytes, size: int) -> tuple[int, int] | None:
-    """The span (start, end behind the last byte) of a Range header; None where all is to be served.
+    """The span (start, exclusive end) of a Range header; None to serve everything.
 
-    All is served where there is no header, or one of several ranges. Raises RangeError where the
-    header is malformed, or its range does not overlap the content.
+    Without a header, or with several ranges, everything is served. Raises RangeError if the header is
+    malformed, or if its range does not overlap the content.
     """
     if not text:
         return None
@@ -133,7 +133,7 @@ def parse_range(text: bytes, size: int) -> tuple[int, int] | None:
 
 
 def _preconditions(head: Head, modified: int) -> tuple[int, bool]:
-    """The status that the conditional headers ask for, and whether a range may be served (RFC 9110, 13.2)."""
+    """The status that the conditional headers require, and whether ranges may be served (RFC 9110, 13.2)."""
     reading = head.method in (b"GET", b"HEAD")
     if head.header(b"If-Match"):
         if not _names_any(head.header(b"If-Match")):
@@ -154,13 +154,13 @@ def _preconditions(head: Head, modified: int) -> tuple[int, bool]:
 
 
 def _names_any(tags: bytes) -> bool:
-    """Whether a list of entity tags holds ``*``; the content has no tag, so no other can match."""
+    """Whether a list of entity tags contains ``*``; the content has no tag, so nothing else can match."""
     found = _TAGS.match(tags)
     return found is not None and tags.startswith(b"*", found.end())
 
 
 def _date(text: bytes) -> int | None:
-    """Seconds of an HTTP date; None for any other text, as the original passes over it."""
+    """Seconds of an HTTP date; None for any other text, which the original ignores."""
     try:
         return parse_date(text)
     except ValueError:

@@ -11,7 +11,7 @@ _VERSION = (b"Sec-Websocket-Version", b"13")
 
 
 def echo(request: Request) -> Answer:
-    """Open the WebSocket, or say what is wrong with the handshake, in the original's order.
+    """Opens the WebSocket, or reports an invalid handshake, in the original's order.
 
     Any page may connect, whatever its ``Origin``.
     """
@@ -21,7 +21,7 @@ def echo(request: Request) -> Answer:
     if head.method != b"GET":
         return _refuse(405, "Method Not Allowed")
     versions = head.headers.get(_VERSION[0])
-    # the original takes a body for the first frames, or breaks off without a word
+    # the original parses a body as the first frames, or closes silently
     if head.length or not leads_to(versions, b"13") or not _KEY.fullmatch(head.header(b"Sec-Websocket-Key")):
         return _refuse(400, "Bad Request")
     return Upgrade(_same, _MAX_MESSAGE)

@@ -1,4 +1,4 @@
-"""``/.events``: one answer that does not end by itself, as server-sent events.
+"""``/.events``: a stream of server-sent events.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -13,16 +13,16 @@ from whoami.api import render_json
 from whoami.who import NO_STORE, Who
 
 _INTERVAL = 1.0  # seconds between two events
-_RETRY = b"retry: 1000\n\n"  # milliseconds until a browser connects again
+_RETRY = b"retry: 1000\n\n"  # milliseconds until a browser reconnects
 _HEADERS = (
     (b"Content-Type", b"text/event-stream"),
     *NO_STORE,
-    (b"X-Accel-Buffering", b"no"),  # nginx would hold it back
+    (b"X-Accel-Buffering", b"no"),  # otherwise nginx would buffer it
 )
 
 
 def events(who: Who, pod: Pod, request: Request) -> Response:
-    """An event ``state`` at once and every second, with the pod as ``/.who`` has it; ``leaving`` at the end."""
+    """Sends ``state`` immediately and every second, with the pod as in ``/.who``; ``leaving`` at shutdown."""
     return Response(headers=_HEADERS, body=_tell(who, pod))
 
 
@@ -31,11 +31,11 @@ async def _tell(who: Who, pod: Pod) -> AsyncIterator[bytes]:
     while not pod.leaving.is_set():
         yield _render(b"state", who)
         with suppress(TimeoutError):
-            # not wait_for, which Python 3.11 lets swallow a cancellation where both happen at once
+            # not wait_for, which in Python 3.11 may swallow a simultaneous cancellation
             async with asyncio.timeout(_INTERVAL):
                 await pod.leaving.wait()
     yield _render(b"leaving", who)
 
 
 def _render(name: bytes, who: Who) -> bytes:
-    return b"event: %s\ndata: %s\n" % (name, render_json(who.describe()))  # which ends in a newline
+    return b"event: %s\ndata: %s\n" % (name, render_json(who.describe()))  # the JSON ends in a newline

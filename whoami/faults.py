@@ -1,7 +1,7 @@
-"""``/.answer``: faults on demand, to try retries, timeouts and circuit breakers against.
+"""``/.answer``: faults on demand, to test retries, timeouts and circuit breakers.
 
-The parameters have the grammar of fortio's echo server: a value, or several with their shares in percent
-(``status=503:10,429:5``), and the rest of the requests is answered with 200 at once.
+Parameters use the grammar of fortio's echo server: one value, or several with their shares in percent
+(``status=503:10,429:5``); the remaining requests get 200 immediately.
 """
 
 import re
@@ -18,17 +18,17 @@ from podkit.pod.pod import Pod
 from whoami.data import pattern
 
 _MAX_QUERY: Final = 8192  # bytes
-_MAX_CHOICES: Final = 20  # of a parameter
+_MAX_CHOICES: Final = 20  # per parameter
 _MAX_HEADERS: Final = 10
 _MAX_WAIT: Final = 300.0  # seconds
 _MAX_SIZE: Final = 10 << 20  # bytes
-_EMPTY: Final = (204, 205, 304)  # which have no body
+_EMPTY: Final = (204, 205, 304)  # they have no body
 _UNITS: Final = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20}
 _SIZE: Final = re.compile(r"([0-9]{1,9})([A-Z]*)")
 _SHARE: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
 _HEADER: Final = re.compile(r"([A-Za-z0-9-]{1,64}): ?([\x21-\x7e][\x20-\x7e]{0,511})?")
 _NAMES: Final = ("age", "cache-control", "etag", "expires", "last-modified", "retry-after", "vary")
-# headers by which a proxy in front takes orders, and one that a browser does
+# headers that control a proxy, and one that controls a browser
 _ORDERS: Final = ("x-accel-", "x-sendfile", "x-lighttpd-", "x-litespeed-", "x-reproxy-", "x-content-type-")
 _ALLOWED: Final = (
     "allowed are status=503:10,429:5 (200 to 599), wait=200ms:50,2s:1 (up to 5m), size=1KB (up to 10MB), "
@@ -38,7 +38,7 @@ _ALLOWED: Final = (
 
 
 class Choice(NamedTuple):
-    """One of a parameter's values, and the share of the requests that get it, in percent."""
+    """One value of a parameter, and the percentage of requests that get it."""
 
     value: Any
     text: str
@@ -49,21 +49,21 @@ class Choice(NamedTuple):
 
 
 class Order(NamedTuple):
-    """What a query asks for."""
+    """The parsed query."""
 
     choices: dict[str, list[Choice]]  # by parameter
     headers: Fields
 
 
 class Faults:
-    """The endpoint. `random` draws."""
+    """The endpoint. `random` chooses the faults."""
 
     def __init__(self, pod: Pod, random: Random) -> None:
         self._pod = pod
         self._random = random
 
     def __call__(self, request: Request) -> Answer:
-        """What was drawn, after the time that was drawn; 400 with what is allowed where the query is wrong."""
+        """Answers with the chosen fault after the chosen delay; 400 with the allowed values for a bad query."""
         try:
             order = parse_order(request.head.query)
         except ValueError as problem:
@@ -99,13 +99,13 @@ class Faults:
 
 
 def _fill(line: bytes, size: int) -> Iterator[Block]:
-    """The line, and a pattern up to so many bytes in all."""
+    """Pads the line with a pattern to `size` bytes."""
     yield line[:size]
     yield from pattern(0, size - len(line), size - len(line))
 
 
 def parse_order(query: bytes) -> Order:
-    """Read a query. Raises ValueError, with what is wrong."""
+    """Parses a query. Raises ValueError with the reason."""
     if len(query) > _MAX_QUERY:
         raise ValueError("the query is too long")
     choices: dict[str, list[Choice]] = {}
@@ -129,7 +129,7 @@ def parse_order(query: bytes) -> Order:
 
 
 def _decode(word: bytes) -> str:
-    return unescape(word).decode()  # whose errors are ValueErrors
+    return unescape(word).decode()  # raises ValueError for bad escapes and bad UTF-8
 
 
 def _parse_choices(name: str, text: str) -> list[Choice]:
@@ -188,7 +188,7 @@ def _parse_header(text: str) -> tuple[bytes, bytes]:
     return found[1].encode(), (found[2] or "").strip().encode()
 
 
-# how each parameter is read, and what the rest of the requests gets
+# each parameter's parser, and the value for the remaining requests
 _PARSERS: Final[dict[str, tuple[Callable[[str], Any], Choice]]] = {
     "status": (_parse_status, Choice(200, "200", 0)),
     "wait": (_parse_wait, Choice(0.0, "", 0)),

@@ -1,6 +1,6 @@
-"""What proxies write into a request about those before them: read with suspicion, as anybody can write it.
+"""The headers in which proxies describe the previous hops. Anyone can forge them.
 
-``Forwarded`` is RFC 7239's, ``Via`` RFC 9110's (7.6.3); the ``X-`` headers are customs without a standard.
+``Forwarded`` is defined in RFC 7239, ``Via`` in RFC 9110 (7.6.3); the ``X-`` headers have no standard.
 """
 
 import re
@@ -10,15 +10,15 @@ from typing import Final, NamedTuple
 
 from podkit.message import Headers
 
-_MOST: Final = 32  # entries of a header
+_MOST: Final = 32  # entries per header
 _LONGEST: Final = 200  # characters of a value
-_READ: Final = 16 << 10  # bytes of a header that are looked at
+_READ: Final = 16 << 10  # bytes of a header that are parsed
 _PAIR: Final = re.compile(
     r"""[ \t]*(?:,[ \t]*)*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:(?P<token>[!#$%&'*+.^_`|~0-9A-Za-z-]+)"""
     r"""|"(?P<quoted>(?:[^"\\]|\\.)*)")[ \t]*(?P<end>[;,]|$)"""
 )
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<plain>[^:]*))(?::(?P<port>[0-9]{1,5}))?")
-# headers that have one value each; and the part of Forwarded that says the same
+# headers with one value each, and the corresponding parameter of Forwarded
 SINGLE: Final = {
     "X-Real-Ip": "",
     "X-Forwarded-Host": "host",
@@ -29,23 +29,23 @@ SINGLE: Final = {
 
 
 class Claim(NamedTuple):
-    """A value of a header, as it was read."""
+    """One value of a header."""
 
     header: str
-    number: int  # of the value among the header's, from 1
-    of: int  # how many there are
+    number: int  # the value's position in the header, from 1
+    of: int  # the number of values
     value: str
     parts: dict[str, str]  # of Forwarded: for, by, host, proto
 
 
 def clean(text: str) -> str:
-    """A text without control characters and the like, cut to a length that people read."""
+    """Removes non-printable characters and truncates a text for display."""
     shown = "".join(letter for letter in text[: 2 * _LONGEST] if letter.isprintable())
     return shown if len(shown) <= _LONGEST and len(text) <= 2 * _LONGEST else shown[: _LONGEST - 3] + "..."
 
 
 def read_claims(headers: Headers) -> tuple[list[Claim], list[str]]:
-    """All that the headers say, the client first, and what can't be read of it."""
+    """All claims in the headers, the client first, and descriptions of unparsable ones."""
     claims: list[Claim] = []
     problems: list[str] = []
     for name in ("Forwarded", "X-Forwarded-For", *SINGLE, "Via"):
@@ -70,7 +70,7 @@ def read_claims(headers: Headers) -> tuple[list[Claim], list[str]]:
 
 
 def _read_forwarded(text: str, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each element and its parts, up to one that is malformed."""
+    """Yields each element and its parameters, up to a malformed one."""
     parts: dict[str, str] = {}
     text = text.strip(" \t,")
     position = begin = 0
@@ -95,9 +95,9 @@ def _read_forwarded(text: str, problems: list[str]) -> Iterator[tuple[str, dict[
 
 
 def normalize(text: str) -> str:
-    """An address without its port, in one spelling; empty where it is none, as ``unknown``."""
+    """An address without its port, in canonical form; empty for anything else, such as ``unknown``."""
     found = _ADDRESS.fullmatch(text)
-    host = (found["six"] or found["plain"]) if found else text  # an IPv6 address may come without brackets
+    host = (found["six"] or found["plain"]) if found else text  # an IPv6 address may lack brackets
     try:
         address = ip_address(host or "")
     except ValueError:
@@ -106,7 +106,7 @@ def normalize(text: str) -> str:
 
 
 def find_contradictions(claims: list[Claim]) -> Iterator[str]:
-    """Where headers say different things, in words."""
+    """Describes where headers contradict each other."""
     by_header: dict[str, list[Claim]] = {}
     for claim in claims:
         by_header.setdefault(claim.header, []).append(claim)

@@ -1,4 +1,4 @@
-"""``/health``: a switch. POST sets the status that every other method then gets."""
+"""``/health``: POST sets the status that all other methods return."""
 
 from podkit.go.json import decode_int
 from podkit.log import log_line
@@ -7,16 +7,16 @@ from podkit.process.shared import SharedNumber
 
 
 class Health(SharedNumber):
-    """The status that ``/health`` answers, in all processes alike."""
+    """The status of ``/health``, shared by all processes."""
 
-    status = SharedNumber.value  # of HTTP
+    status = SharedNumber.value  # HTTP status
 
     def __init__(self, processes: int = 1) -> None:
         super().__init__(200, processes)
 
 
 def health(state: Health, request: Request) -> Response:
-    """GET and others: an empty answer with the status. POST: set it to a JSON number from 200 to 599."""
+    """Other methods: an empty answer with the status. POST: set it to a JSON number from 200 to 599."""
     if request.head.method != b"POST":
         return Response(state.status)
     if request.body_error:
@@ -25,7 +25,7 @@ def health(state: Health, request: Request) -> Response:
         status = decode_int(request.body)
     except ValueError as problem:
         return error(400, str(problem))
-    if not 200 <= status <= 599:  # the original takes it, and answers nonsense or breaks
+    if not 200 <= status <= 599:  # the original accepts it, and then sends invalid answers or fails
         return error(400, f"health status {status} is not from 200 to 599")
     state.status = status
     log_line(f"Update health check status code [{status}]")  # the original's words

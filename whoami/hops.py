@@ -1,4 +1,4 @@
-"""``/.hops``: the way of a request, from the client to this pod, as its headers claim it and as it is known."""
+"""``/.hops``: the request's path from the client to this pod: what headers claim, and what is certain."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ _INTRODUCTION = "From the client to this pod. A claim is what a header says: any
 
 
 class Hop(NamedTuple):
-    """A line: who says so, whether that is certain, and what it says."""
+    """One line of output: the source, whether it is certain, and its facts."""
 
     source: str
     certain: bool
@@ -22,7 +22,7 @@ class Hop(NamedTuple):
 
 
 def hops(pod: Pod, node: str, request: Request) -> Response:
-    """A table for people; the same as JSON where the client accepts that."""
+    """A table for people; JSON if the client accepts it."""
     claims, problems = read_claims(request.head.headers)
     problems += find_contradictions(claims)
     found = [*_claimed(claims), *_known(pod, node, request)]
@@ -43,7 +43,7 @@ def _claimed(claims: list[Claim]) -> Iterator[Hop]:
 def _known(pod: Pod, node: str, request: Request) -> Iterator[Hop]:
     client = request.client
     if client.announced is not None:
-        # its sender may be trusted, since that is who connected; whom it names is its word
+        # the sender is known, since it opened the connection; the address it announces is only its claim
         yield Hop("PROXY protocol", False, describe_announced(client.announced))
     yield Hop("connection", True, _describe_connection(request, client))
     yield Hop("pod", True, {"hostname": pod.hostname, "addresses": pod.addresses, "node": node})

@@ -1,4 +1,4 @@
-"""``/openapi.yaml``: the API's own description."""
+"""``/openapi.yaml``: the API's description."""
 
 from functools import cache
 from pathlib import Path
@@ -12,5 +12,5 @@ def _document() -> bytes:
 
 
 def openapi(request: Request) -> Response:
-    """The OpenAPI document that lies beside this module."""
+    """The OpenAPI document next to this module."""
     return Response(headers=((b"Content-Type", b"application/yaml"),), body=_document())

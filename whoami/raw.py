@@ -1,18 +1,18 @@
-"""``/.raw``: the request as it came over the wire, byte for byte."""
+"""``/.raw``: the request byte for byte as received."""
 
 from podkit.message import Request, Response
 from whoami.who import NO_STORE
 
-_WHOLE = 64 << 10  # bytes up to which the answer is made in one piece
+_WHOLE = 64 << 10  # bytes up to which the answer is one block
 _HEADERS = (
-    (b"Content-Type", b"application/octet-stream"),  # nothing of it is for a browser to run
+    (b"Content-Type", b"application/octet-stream"),  # a browser must not execute it
     (b"Content-Disposition", b"inline"),
     *NO_STORE,
 )
 
 
 def raw(request: Request) -> Response:
-    """Head and body as the transport kept them: over HTTP/1.1 the bytes, over HTTP/2 a text that says so."""
+    """The head and body as received; for HTTP/2, a text with the decoded fields."""
     kept = request.raw
     body = bytes(kept) if len(kept) <= _WHOLE else (kept,)
     return Response(headers=_HEADERS, body=body, length=len(kept))

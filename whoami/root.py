@@ -1,4 +1,4 @@
-"""``/``: what the server knows of itself, and the request as the original writes it."""
+"""``/``: what the server knows about itself, and the request as the original writes it."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -11,18 +11,18 @@ from podkit.message import PLAIN_TEXT, Answer, Block, Head, Headers, Request, Re
 from podkit.pod.pod import Pod
 from whoami.wait import wait_first
 
-_WHOLE = 64 * 1024  # bytes of a body up to which the answer is made in one piece
+_WHOLE = 64 * 1024  # bytes of a body up to which the answer is one block
 _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each as a chunk
 _OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer", b"Host"))
 _SENDS_LENGTH = frozenset((b"POST", b"PUT", b"PATCH"))
-# bytes that make Go's content sniffing call the first 512 bytes of a text binary
+# bytes for which Go's content sniffing considers the first 512 bytes binary
 _BINARY = bytes((*range(0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
 _SNIFFED = 512
 _BINARY_TYPE = (b"Content-Type", b"application/octet-stream")
 
 
 def root(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Answer:
-    """Answer at once, or with ``?wait=`` after that time; with the environment for ``?env=true``."""
+    """Answers immediately, or after ``?wait=``; with ``?env=true`` also the environment."""
     if not request.head.query:
         return _answer(pod, name, (), request)
     query = parse_query(request.head.query)
@@ -63,7 +63,7 @@ def _render_subjects(tls: Tls) -> bytes:
 
 
 def render_pod(pod: Pod, name: str) -> bytes:
-    """The lines ``Name:`` (when set), ``Hostname:`` and one ``IP:`` an address."""
+    """The lines ``Name:`` (if set), ``Hostname:`` and one ``IP:`` per address."""
     lines = [f"Name: {name}\n"] if name else []
     lines.append(f"Hostname: {pod.hostname}\n")
     lines += [f"IP: {address}\n" for address in pod.addresses]
@@ -71,9 +71,9 @@ def render_pod(pod: Pod, name: str) -> bytes:
 
 
 def render_head(request: Request) -> bytes:
-    """The request's head as Go's ``Request.Write`` sends it on: host and client first, the rest sorted.
+    """The request head as Go's ``Request.Write`` forwards it: host and client first, the rest sorted.
 
-    Raises ValueError, in Go's words, for a host that is no UTF-8 and a trailer name that is no token.
+    Raises ValueError, in Go's words, for a host that is not UTF-8 or a trailer name that is not a token.
     """
     head = request.head
     headers = head.headers
@@ -83,7 +83,7 @@ def render_head(request: Request) -> bytes:
             shown = quote(name.decode("utf-8", "surrogateescape"))
             raise ValueError(f"net/http: invalid trailer field name {shown}")
     agents = headers.get(b"User-Agent")
-    agent = agents[0] if agents else b"Go-http-client/1.1"  # Go's own, unless the client sent an empty one
+    agent = agents[0] if agents else b"Go-http-client/1.1"  # Go's default, unless the client sent an empty one
     lines = [b"%s %s HTTP/1.1\r\nHost: %s\r\n" % (head.method, head.request_uri, host)]
     if agents is None or agent:
         lines.append(b"User-Agent: %s\r\n" % agent)
@@ -104,7 +104,7 @@ def render_head(request: Request) -> bytes:
 
 
 def _announces_close(head: Head) -> bool:
-    """Whether Go adds ``Connection: close``: the connection is to end, and the client did not say so itself."""
+    """Whether Go adds ``Connection: close``: the connection will close, but the client did not ask for it."""
     values = head.headers.get(b"Connection")
     is_old = head.version < (1, 1)
     if values is None:
@@ -115,7 +115,7 @@ def _announces_close(head: Head) -> bool:
 
 
 def _render_body(request: Request) -> Iterator[Block]:
-    """The body as it is sent on, in pieces that copy nothing of it."""
+    """The body as it is forwarded, in slices without copying."""
     body = memoryview(request.body)
     if request.head.length < 0:
         for start in range(0, len(body), _CHUNK):
@@ -132,7 +132,7 @@ def _render_body(request: Request) -> Iterator[Block]:
 
 
 def _render_trailers(trailers: Headers, announced: tuple[bytes, ...]) -> bytes:
-    """All trailers, if the request announced any: Go's quirk."""
+    """All trailers, if the request announced any: a quirk of Go."""
     if not announced:
         return b""
     return b"".join([b"%s: %s\r\n" % (name, value) for name, vs in sorted(trailers.items()) for value in vs])

@@ -6,7 +6,7 @@ from whoami.health import Health
 
 
 def build_methods(pod: Pod, name: str, state: Health) -> Methods:
-    """All methods, by path. It loads protobuf, so build them when the first call comes, and not before."""
+    """All methods, by path. This imports protobuf, so call it for the first request, not before."""
     from podkit.grpc.health import build_health
     from podkit.grpc.protobuf import replying
     from podkit.grpc.reflection import build_reflection
@@ -19,7 +19,7 @@ def build_methods(pod: Pod, name: str, state: Health) -> Methods:
         return reply.SerializeToString()
 
     def is_serving() -> bool:
-        return state.status < 400  # which Kubernetes' httpGet probe takes for healthy
+        return state.status < 400  # which Kubernetes' httpGet probe considers healthy
 
     methods = {
         b"/whoami.Whoami/Bench": replying(BenchRequest, lambda: one),
@@ -30,5 +30,5 @@ def build_methods(pod: Pod, name: str, state: Health) -> Methods:
 
 
 def _text(name: str) -> str:
-    """A protobuf string is UTF-8; what the system gave may not be."""
+    """Replaces bytes that are not UTF-8, which a protobuf string must be."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

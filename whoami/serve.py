@@ -1,4 +1,4 @@
-"""whoami, put together: its routes, its log, and what serves them."""
+"""Assembles whoami: its routes, its log, and its server."""
 
 from functools import partial
 from typing import TextIO
@@ -19,7 +19,7 @@ from whoami.who import read_names
 
 
 def serve(settings: Settings, environ: tuple[bytes, ...], stdout: TextIO, stderr: TextIO) -> int:
-    """Serve as the flags say until a signal ends it; the exit status. Raises ListenError and TlsError."""
+    """Serves as configured until a signal; returns the exit status. Raises ListenError and TlsError."""
     certificates = load_certificates(settings.cert, settings.key, settings.cacert)
     pod, state, log = Pod(), Health(settings.workers), Log(stderr)
     limits = Limits(max_body=settings.max_body, idle_timeout=settings.idle_timeout)

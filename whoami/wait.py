@@ -1,4 +1,4 @@
-"""``?wait=``: answers that come later."""
+"""``?wait=``: delayed answers."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,7 +7,7 @@ from podkit.message import Answer, Delayed, Response
 
 
 def wait_first(query: Mapping[str, str], respond: Callable[[], Response]) -> Answer:
-    """The answer after the query's ``wait``; at once where that is no duration of Go's, or none above zero."""
+    """Delays the answer by the query's ``wait``; immediate if that is not a positive Go duration."""
     try:
         delay = parse_duration(query.get("wait", ""))
     except ValueError:

@@ -1,6 +1,6 @@
-"""``/.who``: one answer with all that is known, as JSON.
+"""``/.who``: everything known, as JSON.
 
-The first keys are those of the Gateway API project's echo-basic, whose documentation and tools so apply:
+The first keys are those of the Gateway API's echo-basic, so that its documentation and tools apply:
 https://github.com/kubernetes-sigs/gateway-api/tree/main/conformance/echo-basic
 """
 
@@ -22,14 +22,14 @@ from whoami.wait import wait_first
 
 NO_STORE = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
 _JSON = (b"Content-Type", b"application/json")
-# the keys for which echo-basic reads these variables, and the node, by both of its usual names
+# echo-basic's keys for these variables, and the node by both of its usual names
 _VARIABLES = {"namespace": "NAMESPACE", "ingress": "INGRESS_NAME", "service": "SERVICE_NAME", "pod": "POD_NAME"}
 _NODE = ("NODE_NAME", "nodename")
 
 
 @dataclass(frozen=True)
 class Names:
-    """What a pod is called, by its manifest."""
+    """The pod's names, from its manifest."""
 
     name: str = ""  # --name
     node: str = ""
@@ -38,7 +38,7 @@ class Names:
 
 
 def read_names(name: str, environ: Iterable[bytes]) -> Names:
-    """The names that ``NAME=value`` entries give, as the Downward API sets them."""
+    """Reads the names from ``NAME=value`` entries, as the Downward API sets them."""
     pairs = (entry.decode("utf-8", "replace").partition("=") for entry in environ)
     values = {variable: value for variable, _, value in pairs}
     keys = {key: values.get(variable, "") for key, variable in _VARIABLES.items()}
@@ -46,7 +46,7 @@ def read_names(name: str, environ: Iterable[bytes]) -> Names:
 
 
 class Who:
-    """The endpoint; and what it tells of the pod alone."""
+    """The endpoint; also describes the pod alone."""
 
     def __init__(self, names: Names, pod: Pod, state: Health) -> None:
         self._names = names
@@ -54,12 +54,12 @@ class Who:
         self._state = state
 
     def __call__(self, request: Request) -> Answer:
-        """An object; after ``?wait=``, as for ``/``. ``?close=true`` ends the connection with it."""
+        """Answers after ``?wait=``, as for ``/``. ``?close=true`` closes the connection afterwards."""
         query = parse_query(request.head.query) if request.head.query else {}
         return wait_first(query, partial(self._respond, request, is_on(query, "close")))
 
     def describe(self) -> dict[str, Any]:
-        """The pod: its names, addresses, and whether it takes requests."""
+        """The pod: its names, addresses, and state."""
         return {
             "hostname": self._pod.hostname,
             "ip": self._pod.addresses,
@@ -104,7 +104,7 @@ class Who:
 
 
 def describe_announced(announced: Announced) -> dict[str, Any]:
-    """What a PROXY header says, but for what it leaves out."""
+    """The content of a PROXY header, without its empty fields."""
     facts = announced._asdict() | {"tls": announced.tls._asdict() if announced.tls is not None else ""}
     facts = {"client": facts.pop("source"), **facts}
     return {name: value for name, value in facts.items() if value != ""}

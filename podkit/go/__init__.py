@@ -1,1 +1,1 @@
-"""Go's rules that the contract rests on: numbers, durations, URLs, header names."""
+"""Go's rules for numbers, durations, URLs and header names, which the original's answers depend on."""

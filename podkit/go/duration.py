@@ -1,4 +1,4 @@
-"""Durations as Go's ``time.ParseDuration`` reads them."""
+"""Durations, parsed like Go's ``time.ParseDuration``."""
 
 import re
 from typing import Final
@@ -20,7 +20,7 @@ _PART: Final = re.compile(r"([0-9]*)(\.([0-9]*))?([^0-9.]+)")
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as ``300ms``, ``-1.5h`` or ``1m2s`` (``time.ParseDuration``).
 
-    Raises ValueError for any other text, and where the duration does not fit 64 bits of nanoseconds.
+    Raises ValueError for any other text, and if the duration exceeds 64 bits of nanoseconds.
     """
     problem = f"{text[:40]!r} is not a duration: write 300ms, 1.5s or 1m2s"
     rest = text[1:] if text[:1] in ("+", "-") else text

@@ -1,4 +1,4 @@
-"""Header names and lists as Go's ``net/textproto`` and ``net/http`` read them."""
+"""Header names and lists, parsed like Go's ``net/textproto`` and ``net/http``."""
 
 import re
 from functools import lru_cache
@@ -8,7 +8,7 @@ TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
 _BAD_ELEMENT: Final = re.compile(rb"(?:^|,)(?![ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*(?:,|$))")
 CACHED_NAME: Final = 64
-_LOOKED_AT: Final = 8192  # bytes of a list in which a token is looked for
+_LOOKED_AT: Final = 8192  # bytes of a list that are searched for a token
 
 
 def canonical(name: bytes) -> bytes:
@@ -22,7 +22,7 @@ def _canonical(name: bytes) -> bytes:
     return b"-".join([part.capitalize() for part in name.split(b"-")])
 
 
-# the same for names of up to CACHED_NAME bytes; longer ones are not worth remembering
+# cached for names of up to CACHED_NAME bytes
 known_canonical = lru_cache(maxsize=1024)(_canonical)
 
 
@@ -37,17 +37,17 @@ def _word(token: bytes) -> re.Pattern[bytes]:
 
 
 def has_element(values: list[bytes] | None, token: bytes) -> bool:
-    """Whether one of a header's values lists the token between its commas (``HeaderValuesContainsToken``)."""
+    """Whether one of a header's comma-separated lists contains the token (``HeaderValuesContainsToken``)."""
     return values is not None and any(_element(token).search(value, 0, _LOOKED_AT) for value in values)
 
 
 def has_token(value: bytes, token: bytes) -> bool:
-    """Whether the token stands in the value, parted from the rest by spaces or commas (``hasToken``)."""
+    """Whether the value contains the token, delimited by spaces or commas (``hasToken``)."""
     return _word(token).search(value, 0, _LOOKED_AT) is not None
 
 
 def leads_to(values: list[bytes] | None, token: bytes) -> bool:
-    """As ``has_element``, but a list ends at the first element that is no token (gorilla/websocket's rule)."""
+    """Like ``has_element``, but a list ends at the first element that is not a token (gorilla/websocket)."""
     for value in values or ():
         bad = _BAD_ELEMENT.search(value, 0, _LOOKED_AT)
         if has_element([value[: bad.start()] if bad else value], token):
@@ -61,7 +61,7 @@ def tokens(values: list[bytes] | None) -> list[bytes]:
 
 
 def trailer_names(values: list[bytes]) -> set[bytes]:
-    """The names that Trailer fields list: canonical where they are tokens, else as they came.
+    """The names in Trailer fields: canonical if they are tokens, otherwise unchanged.
 
     Some of them may be in NOT_TRAILERS.
     """

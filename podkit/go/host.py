@@ -1,4 +1,4 @@
-"""Hosts in URLs and Host headers, read and written as Go's ``net/url`` and ``net/http`` do it."""
+"""Hosts in URLs and Host headers, parsed and written like Go's ``net/url`` and ``net/http``."""
 
 import re
 from ipaddress import IPv6Address
@@ -16,11 +16,11 @@ _NAME: Final = re.compile(
 _ZONE: Final = re.compile(rb"[A-Za-z0-9\-_.~!$&'()*+,;=:<>\"% \x80-\xff]+")
 _PORT: Final = re.compile(rb"(?::[0-9]*)?")
 _LONGEST_IPV6: Final = 45  # characters
-_LONGEST_NAME: Final = 1000  # bytes of a host that is not ASCII: Punycode takes the square of its length
+_LONGEST_NAME: Final = 1000  # bytes of a non-ASCII host: Punycode takes quadratic time
 
 
 def parse_authority(authority: bytes) -> bytes:
-    """The unescaped host of an authority, with its port. ValueError where Go's ``parseAuthority`` fails."""
+    """The unescaped host and port of an authority. ValueError where Go's ``parseAuthority`` fails."""
     user, _, host = authority.rpartition(b"@")
     unescape(user)
     if not _USER.fullmatch(user):
@@ -53,9 +53,9 @@ def is_valid_host(host: bytes) -> bool:
 
 
 def render_host(host: bytes) -> bytes:
-    """A host as ``Request.Write`` sends it: in Punycode, IPv6 without a zone, empty where it is malformed.
+    """A host as ``Request.Write`` sends it: in Punycode, IPv6 without a zone, empty if malformed.
 
-    Raises ValueError, in Go's words, for one that is no UTF-8.
+    Raises ValueError, in Go's words, if it is not UTF-8.
     """
     if _PLAIN.fullmatch(host):
         return host

@@ -1,4 +1,4 @@
-"""A whole number out of JSON, with the errors of Go's ``encoding/json``, which callers get to see."""
+"""An integer from JSON, with the errors of Go's ``encoding/json``, which clients see."""
 
 import re
 from typing import Final, NoReturn
@@ -16,9 +16,9 @@ _INT64: Final = 1 << 63
 
 
 def decode_int(data: bytes | bytearray) -> int:
-    """The first JSON value of `data` as an integer of 64 bits; what follows it does not matter.
+    """The first JSON value of `data` as a 64-bit integer; the rest of the data is ignored.
 
-    Raises ValueError, in Go's words, for what is malformed, cut off, or another kind of value.
+    Raises ValueError, in Go's words, for malformed or truncated JSON and for other kinds of values.
     """
     text = data.decode("utf-8", "surrogateescape")
     position = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anything
@@ -47,7 +47,7 @@ def _invalid(text: str, position: int, where: str) -> NoReturn:
 
 
 def _skip_value(text: str, position: int) -> int:
-    """Where the value that starts at `position` ends. Nested ones are followed without recursion."""
+    """Returns the end of the value at `position`, without recursion."""
     open_brackets = ""
     while True:
         first = text[position : position + 1]
@@ -114,7 +114,7 @@ def _skip_scalar(text: str, position: int) -> int:
         _invalid(text, position, "looking for beginning of value")
     number, cut = _NUMBER.match(text, position), _CUT_NUMBER.match(text, position)
     end = number.end() if number else position
-    if cut is not None and cut.end() > end:  # it goes on as a number does, and then does not
+    if cut is not None and cut.end() > end:  # a number with an invalid ending
         _invalid(text, cut.end(), "in numeric literal")
     return end
 

@@ -1,4 +1,4 @@
-"""Texts to values and back as Go's ``strconv`` does it, since callers of the original rely on it."""
+"""Texts to values and back, like Go's ``strconv``."""
 
 import re
 from typing import Final
@@ -11,7 +11,7 @@ _NAMED: Final = dict(zip("\a\b\f\n\r\t\v\\", "abfnrtv\\", strict=True))  # ``\n`
 
 
 def parse_bool(text: str) -> bool:
-    """A boolean word of ``strconv.ParseBool``; ValueError for any other."""
+    """Parses a boolean word of ``strconv.ParseBool``; ValueError for any other."""
     if text in _TRUE:
         return True
     if text in _FALSE:
@@ -20,15 +20,15 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_int(text: str) -> int:
-    """A decimal of 64 bits with an optional sign (``strconv.ParseInt``); ValueError for any other."""
-    # int() refuses texts of some thousand digits by itself; no such text is a sensible number
+    """Parses a signed 64-bit decimal (``strconv.ParseInt``); ValueError for any other text."""
+    # int() itself refuses texts of several thousand digits, which are never valid here
     if _INTEGER.fullmatch(text) and len(text) < 1000 and -_INT64 <= int(text) < _INT64:
         return int(text)
     raise ValueError(f"{text[:40]!r} is not a whole number of 64 bits")
 
 
 def wrap_int64(value: int) -> int:
-    """The value as 64 bits hold it: Go's integers wrap around."""
+    """Wraps around at 64 bits, as Go's integers do."""
     return (value + _INT64) % (2 * _INT64) - _INT64
 
 

@@ -1,4 +1,4 @@
-"""Request targets and queries, read and written as Go's ``net/url`` does, on bytes."""
+"""Request targets and queries, parsed and written like Go's ``net/url``, on bytes."""
 
 import re
 from html import escape
@@ -11,17 +11,17 @@ from podkit.go.strconv import parse_bool
 
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
-# the characters that Go's Path keeps when it escapes, and those it leaves where a client sent them raw
+# the characters that Go's Path does not escape, and those it accepts raw from a client
 _KEPT: Final = "$&+,/:;=@"
 _UNTOUCHED: Final = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]%]*")
 _REDIRECTED: Final = [chr(byte) if byte < 0x80 else f"%{byte:02x}" for byte in range(256)]
-_MAX_PAIRS: Final = 10_000  # of a query; Go reads none of a longer one
+_MAX_PAIRS: Final = 10_000  # of a query; Go ignores longer queries
 
 
 class Target(NamedTuple):
-    """A request target: the escaped path, the raw query, the host if it named one.
+    """A request target: the escaped path, the raw query, and the host, if any.
 
-    The path is empty where the target has none, as ``mailto:someone`` or CONNECT's ``host:port``.
+    The path is empty if the target has none, as in ``mailto:someone`` or CONNECT's ``host:port``.
     """
 
     path: bytes
@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
 
 def escape_path(path: bytes) -> bytes:
-    """A path as ``URL.EscapedPath`` writes it: as it came if validly encoded, else escaped anew."""
+    """A path as from ``URL.EscapedPath``: unchanged if validly encoded, otherwise escaped again."""
     plain = unescape(path)
     if _UNTOUCHED.fullmatch(path):
         return path
@@ -39,7 +39,7 @@ def escape_path(path: bytes) -> bytes:
 
 
 def parse_target(method: bytes, text: bytes) -> Target:
-    """The target of a request line, in origin, absolute, asterisk or authority form.
+    """Parses the target of a request line, in origin, absolute, asterisk or authority form.
 
     Raises ValueError where Go's ``url.ParseRequestURI`` fails.
     """
@@ -67,7 +67,7 @@ def parse_target(method: bytes, text: bytes) -> Target:
 
 
 def clean_path(path: bytes) -> bytes:
-    """The path without empty, ``.`` and ``..`` segments; a trailing slash stays (``ServeMux``'s rule)."""
+    """Removes empty, ``.`` and ``..`` segments; keeps a trailing slash (``ServeMux``)."""
     if not path.startswith(b"/"):
         path = b"/" + path
     if b"//" not in path and b"/." not in path:
@@ -83,20 +83,20 @@ def clean_path(path: bytes) -> bytes:
 
 
 def escape_non_ascii(url: bytes) -> bytes:
-    """A URL as Go's redirects send it: bytes above ASCII as ``%xx``, all else as it is."""
+    """A URL as in Go's redirects: bytes above ASCII become ``%xx``, the rest is unchanged."""
     return url if url.isascii() else "".join([_REDIRECTED[byte] for byte in url]).encode()
 
 
 def escape_html(text: bytes) -> bytes:
-    """The text as Go's ``html.EscapeString`` writes it."""
+    """Escapes a text like Go's ``html.EscapeString``."""
     shown = escape(text.decode("latin-1"))
     return shown.replace("&quot;", "&#34;").replace("&#x27;", "&#39;").encode("latin-1")
 
 
 def parse_query(query: bytes) -> dict[str, str]:
-    """The first value of each name; pairs with a bad escape or a semicolon are dropped, as Go drops them.
+    """The first value of each name; drops pairs with a bad escape or a semicolon, as Go does.
 
-    A query of over 10,000 pairs is dropped whole, as Go does.
+    A query of over 10,000 pairs is dropped completely, as in Go.
     """
     values: dict[str, str] = {}
     if not query or query.count(b"&") >= _MAX_PAIRS:
@@ -115,7 +115,7 @@ def parse_query(query: bytes) -> dict[str, str]:
 
 
 def is_on(query: dict[str, str], name: str) -> bool:
-    """Whether a query's value is a boolean word that says yes."""
+    """Whether a query's value is a true boolean word."""
     try:
         return parse_bool(query.get(name, ""))
     except ValueError:

@@ -1,6 +1,6 @@
-"""Remote procedure calls as gRPC defines them, apart from the transport that carries them.
+"""gRPC calls, independent of their transport.
 
-The source is gRPC's own description of itself: PROTOCOL-HTTP2.md and statuscodes.md in its `doc`.
+Sources: PROTOCOL-HTTP2.md and statuscodes.md in the `doc` folder of gRPC.
 """
 
 import json
@@ -16,11 +16,11 @@ _CONTENT_TYPE: Final = re.compile(rb"application/grpc(?:[+;]|\Z)")
 _MAX_TEXT: Final = 500  # characters, of up to 12 bytes when encoded
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_UNQUOTED: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # with letters, digits and _.-~: ASCII without %
+_UNQUOTED: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"  # in addition to letters, digits and _.-~: ASCII without %
 
 
 class Status(IntEnum):
-    """How a call ended: gRPC's codes."""
+    """gRPC's status codes."""
 
     OK = 0
     CANCELLED = 1
@@ -42,7 +42,7 @@ class Status(IntEnum):
 
 
 class RpcError(Exception):
-    """A call's end with another status than OK; the text is for its caller."""
+    """Ends a call with a status other than OK; the text is for the caller."""
 
     def __init__(self, status: Status, text: str) -> None:
         super().__init__(text)
@@ -50,12 +50,12 @@ class RpcError(Exception):
         self.text = text
 
 
-Unary = Callable[[bytes], bytes]  # from the request message to the reply; never waits; may raise RpcError
+Unary = Callable[[bytes], bytes]  # from the request message to the reply; never blocks; may raise RpcError
 Stream = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]  # any streaming method; may raise RpcError
 
 
 class Method(NamedTuple):
-    """What answers a call: one of the two."""
+    """The implementation of a call: unary or streaming."""
 
     unary: Unary | None = None
     stream: Stream | None = None
@@ -65,17 +65,17 @@ Methods = Mapping[bytes, Method]  # by path: b"/whoami.Whoami/Bench"
 
 
 class Call(NamedTuple):
-    """What the head of a call says."""
+    """The head of a call."""
 
     timeout: float | None  # seconds
     encoding: bytes  # of compressed messages
 
 
 def check_request(head: Head) -> Call | Response:
-    """Read the head of a call. What is no call gets an ordinary answer, in the original's order and words.
+    """Parses the head of a call. Other requests get an ordinary response, in the original's order and words.
 
-    As there, every ``application/grpc+...`` is taken for protobuf, and ``te: trailers`` is not asked for:
-    it only tells of proxies that would lose our trailers.
+    Like the original, it treats every ``application/grpc+...`` as protobuf and does not require ``te:
+    trailers``, which only detects proxies that would drop our trailers.
     """
     kind, timeout = head.header(b"Content-Type"), head.header(b"Grpc-Timeout")
     if head.method != b"POST":
@@ -91,7 +91,7 @@ def check_request(head: Head) -> Call | Response:
 
 
 def parse_timeout(text: bytes) -> float:
-    """The seconds of a ``grpc-timeout`` such as ``100m``; ValueError where it is malformed."""
+    """The seconds of a ``grpc-timeout`` such as ``100m``; ValueError if it is malformed."""
     found = _TIMEOUT.fullmatch(text)
     if not found:
         raise ValueError(f"{_quote(text)} is not up to 8 digits and one of H, M, S, m, u, n")
@@ -103,8 +103,8 @@ def _quote(text: bytes) -> str:
 
 
 def encode_text(text: str) -> bytes:
-    """A text as the value of ``grpc-message``: UTF-8, percent-encoded but for printable ASCII.
+    """Encodes a text for ``grpc-message``: UTF-8, percent-encoded except for printable ASCII.
 
-    It is cut to what a header may have: clients refuse more than 8 KiB of them.
+    It is truncated, because clients refuse more than 8 KiB of headers.
     """
     return quote(text[:_MAX_TEXT], _UNQUOTED, errors="replace").encode()

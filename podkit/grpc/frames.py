@@ -1,6 +1,6 @@
-"""Messages as they travel in a call's body, each behind a prefix.
+"""The framing of messages in a call's body.
 
-The source is gRPC's description of itself: PROTOCOL-HTTP2.md and compression.md in its `doc`.
+Sources: PROTOCOL-HTTP2.md and compression.md in the `doc` folder of gRPC.
 """
 
 import struct
@@ -17,16 +17,16 @@ _EMPTY: Final = bytes(PREFIX_SIZE)
 
 
 def frame(message: bytes) -> bytes:
-    """A message as it travels: uncompressed, behind its length."""
+    """Frames an uncompressed message."""
     return _PREFIX.pack(0, len(message)) + message
 
 
 def read_only_message(body: bytes | bytearray, encoding: bytes, max_message: int) -> bytes:
-    """The message in a body that holds one; RpcError where it does not, before anything is decompressed."""
+    """The only message of a body; RpcError if there is not exactly one, before anything is decompressed."""
     if body == _EMPTY:
         return b""
     if not body:
-        raise RpcError(Status.UNKNOWN, "EOF")  # as the original has it
+        raise RpcError(Status.UNKNOWN, "EOF")  # as in the original
     frames = Frames(encoding, max_message)
     frames.feed(body)
     if not frames.has_next():
@@ -37,27 +37,27 @@ def read_only_message(body: bytes | bytearray, encoding: bytes, max_message: int
 
 
 class Frames:
-    """Splits what arrives in any pieces into messages, and decompresses each when it is taken out.
+    """Splits a byte stream into messages, and decompresses each when it is popped.
 
-    Raises RpcError where the call must end, after which all is over. `max_message` is in bytes, both as a
-    message travels and decompressed. The length is that of what is held.
+    Raises RpcError if the call must end. `max_message` is in bytes and applies to a message both compressed and
+    decompressed. The length is the number of buffered bytes.
     """
 
     def __init__(self, encoding: bytes = b"identity", max_message: int = Limits().max_call_message) -> None:
         self._encoding = encoding
         self._max_message = max_message
         self._buffer = bytearray()
-        self.next_size = 0  # bytes of the next message with its prefix, once `has_next` has seen that
+        self.next_size = 0  # bytes of the next message with its prefix, once `has_next` knows it
 
     def __len__(self) -> int:
         return len(self._buffer)
 
     def feed(self, data: bytes | bytearray) -> None:
-        """More has come."""
+        """Adds received bytes."""
         self._buffer += data
 
     def has_next(self) -> bool:
-        """Whether a whole message is there."""
+        """Whether a complete message is available."""
         if len(self._buffer) < PREFIX_SIZE:
             return False
         compressed, length = _PREFIX.unpack_from(self._buffer)
@@ -66,7 +66,7 @@ class Frames:
         return self.next_size <= len(self._buffer)
 
     def pop(self) -> bytes:
-        """The next message; `has_next` has said that it is there."""
+        """Returns the next message; call `has_next` first."""
         message, compressed = bytes(self._buffer[PREFIX_SIZE : self.next_size]), self._buffer[0]
         del self._buffer[: self.next_size]
         return self._decompress(message) if compressed else message
@@ -85,7 +85,7 @@ class Frames:
             raise self._too_large()
 
     def _decompress(self, data: bytes) -> bytes:
-        inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: with gzip's head
+        inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: gzip format
         try:
             message = inflater.decompress(data, self._max_message + 1)
         except zlib.error:

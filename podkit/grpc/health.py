@@ -1,4 +1,4 @@
-"""``grpc.health.v1.Health``: the protocol of gRPC's health checks, Kubernetes' ``grpc`` probes among them."""
+"""``grpc.health.v1.Health``: gRPC health checks, as used by Kubernetes' ``grpc`` probes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -19,7 +19,7 @@ def build_health(
 ) -> Methods:
     """The service's methods. All `services` are as healthy as the server; ``""`` is the server itself.
 
-    `wait_for_change` returns when `is_serving` may say something else than at the time of the call.
+    `wait_for_change` returns when the result of `is_serving` may have changed since the call.
     """
     known = {HealthCheckRequest(service=name).SerializeToString() for name in services}
 
@@ -27,7 +27,7 @@ def build_health(
         return _SERVING if is_serving() else _NOT_SERVING
 
     def check(data: bytes) -> bytes:
-        if data not in known:  # it may be written in another way
+        if data not in known:  # it may be encoded differently
             name = parse(HealthCheckRequest, data).service
             if name not in services:
                 raise RpcError(Status.NOT_FOUND, f"unknown service {name}")
@@ -39,7 +39,7 @@ def build_health(
             raise RpcError(Status.UNIMPLEMENTED, "Watch takes one request, but got none")
         if data not in known and parse(HealthCheckRequest, data).service not in services:
             yield _UNKNOWN
-            await asyncio.Event().wait()  # the protocol has the call stay, in case the service appears
+            await asyncio.Event().wait()  # the protocol keeps the call open, in case the service appears
         del data
         told = b""
         while True:

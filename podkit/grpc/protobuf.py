@@ -1,4 +1,4 @@
-"""Protobuf messages as the requests and replies of calls."""
+"""Protobuf messages as requests and replies of calls."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,7 +11,7 @@ Received = TypeVar("Received", bound=Message)
 
 
 def replying(kind: type[Message], render: Callable[[], bytes]) -> Method:
-    """The unary method that answers every request, a message of that kind, by what `render` gives."""
+    """A unary method that answers every request, a message of type `kind`, with the result of `render`."""
 
     def answer(data: bytes) -> bytes:
         if data:
@@ -22,7 +22,7 @@ def replying(kind: type[Message], render: Callable[[], bytes]) -> Method:
 
 
 def parse(kind: type[Received], data: bytes) -> Received:
-    """A request; RpcError where the bytes are none."""
+    """Parses a request; RpcError if the bytes are invalid."""
     try:
         return kind.FromString(data)
     except DecodeError:

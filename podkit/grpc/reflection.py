@@ -1,4 +1,4 @@
-"""``grpc.reflection``: what a server offers, told to tools that have no .proto file of it."""
+"""``grpc.reflection``: describes the server's methods to tools without its .proto files."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
@@ -11,13 +11,13 @@ from podkit.grpc.call import Method, Methods, Status
 from podkit.grpc.protobuf import parse
 from podkit.proto.grpc.reflection.v1 import reflection_pb2 as v1
 
-# v1alpha's messages have the fields of v1's: on the wire they are the same, so v1's code answers both
+# v1alpha's messages have v1's fields and the same encoding, so v1's code answers both
 _PACKAGE: Final = v1.DESCRIPTOR.package
 _SERVICES: Final = (f"{_PACKAGE}.ServerReflection", f"{_PACKAGE}alpha.ServerReflection")
 
 
 def build_reflection(methods: Iterable[bytes]) -> Methods:
-    """The methods of both versions. They tell of themselves, and of the services whose paths are given."""
+    """The methods of both versions. They describe themselves and the services of the given paths."""
     offered = {path.decode().split("/")[1] for path in methods}
     method = Method(stream=partial(_reflect, sorted({*offered, *_SERVICES})))
     return {f"/{service}/ServerReflectionInfo".encode(): method for service in _SERVICES}
@@ -25,8 +25,8 @@ def build_reflection(methods: Iterable[bytes]) -> Methods:
 
 @cache
 def _add_v1alpha() -> None:
-    """Make the old version's file known, which is v1's with another package."""
-    from google.protobuf.descriptor_pb2 import FileDescriptorProto  # for those alone who ask
+    """Registers the old version's file, which is v1's with another package."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto  # imported only on request
 
     file = FileDescriptorProto.FromString(v1.DESCRIPTOR.serialized_pb)
     file.name, file.package = file.name.replace("/v1/", "/v1alpha/"), f"{_PACKAGE}alpha"
@@ -47,7 +47,7 @@ async def _reflect(services: Sequence[str], requests: AsyncIterator[bytes]) -> A
     _add_v1alpha()
     async for data in requests:
         response = _respond(services, data)
-        del data  # while the response waits for a client that does not read
+        del data  # released while the response waits for a client that does not read
         yield response
 
 
@@ -68,7 +68,7 @@ def _answer(services: Sequence[str], request: v1.ServerReflectionRequest) -> v1.
             return _file(Default().FindFileByName, request.file_by_filename)
         case "file_containing_symbol":
             return _file(_find_symbol, request.file_containing_symbol)
-        case "file_containing_extension":  # nothing that we offer has extensions
+        case "file_containing_extension":  # none of our messages has extensions
             return _error(
                 Status.NOT_FOUND, f"no extension of {request.file_containing_extension.containing_type}"
             )
@@ -91,7 +91,7 @@ def _file(find: Callable[[str], FileDescriptor], name: str) -> v1.ServerReflecti
 def _find_symbol(name: str) -> FileDescriptor:
     try:
         return Default().FindFileContainingSymbol(name)
-    except KeyError:  # which knows services, and not their methods
+    except KeyError:  # it knows services, but not their methods
         return Default().FindMethodByName(name).containing_service.file
 
 

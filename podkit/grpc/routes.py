@@ -1,4 +1,4 @@
-"""Calls as routes: what HTTP/2 does with a request whose content type is gRPC's."""
+"""Routes of HTTP/2 requests with a gRPC content type."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +15,8 @@ from podkit.routes import FindRoute, Route
 
 _HEADERS: Final = ((b"Content-Type", b"application/grpc"), (b"Grpc-Accept-Encoding", ACCEPT_ENCODING))
 _OK: Final = ((b"grpc-status", b"0"),)
-_MAX_STREAMED: Final = 64 << 10  # bytes of a message of a call that may have many
-_REMEMBERED: Final = 80  # bytes; longer paths and encodings are not worth it
+_MAX_STREAMED: Final = 64 << 10  # bytes per message of a streaming call
+_REMEMBERED: Final = 80  # bytes; longer paths and encodings are not cached
 _REFUSALS: Final = {
     408: Status.DEADLINE_EXCEEDED,
     413: Status.RESOURCE_EXHAUSTED,
@@ -25,7 +25,7 @@ _REFUSALS: Final = {
 
 
 def build_find_call(build: Callable[[], Methods], limits: Limits) -> FindRoute:
-    """The route of each call; `build` is called with the first."""
+    """A function that finds the route of a call; it calls `build` for the first one."""
     return _Calls(build, limits).find
 
 
@@ -48,7 +48,7 @@ class _Calls:
         return Route(lambda request: dialogue)
 
     def _find(self, path: bytes, encoding: bytes) -> Route | Stream:
-        name = path if b"%2f" in path.lower() else unescape(path)  # an escaped slash parts nothing
+        name = path if b"%2f" in path.lower() else unescape(path)  # an escaped slash is not a separator
         method = self._methods().get(name)
         if method is None:
             return _always(_failure(RpcError(Status.UNIMPLEMENTED, self._explain(name))))
@@ -105,7 +105,7 @@ async def _converse(stream: Stream, call: Call, inflow: Inflow) -> AsyncIterator
 
 
 async def _split(frames: Frames, inflow: Inflow) -> AsyncIterator[bytes]:
-    """The messages, one by one: none is decompressed before it is asked for."""
+    """Yields the messages one by one; each is decompressed when it is requested."""
     async for block in inflow.blocks():
         frames.feed(block)
         del block
@@ -125,7 +125,7 @@ def _failure(problem: RpcError) -> Response:
 
 
 def _refuse(response: Response) -> Response:
-    """A call's end in place of an HTTP error."""
+    """Converts an HTTP error into the end of a call."""
     text = cast(bytes, response.body).decode("utf-8", "replace").rstrip()
     return _failure(RpcError(_REFUSALS.get(response.status, Status.UNKNOWN), text))
 

@@ -1,1 +1,1 @@
-"""What the server knows of the pod that it runs in."""
+"""What the server knows about its pod."""

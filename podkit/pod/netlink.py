@@ -1,4 +1,4 @@
-"""The kernel's addresses over rtnetlink: ``man 7 rtnetlink``; Linux only."""
+"""The kernel's addresses over rtnetlink (``man 7 rtnetlink``); Linux only."""
 
 import os
 import socket
@@ -22,15 +22,15 @@ _PATIENCE: Final = 2.0  # seconds to wait for the kernel
 
 
 def read_addresses() -> list[str]:
-    """Every address of every interface, in the kernel's order: by interface, IPv4 before IPv6.
+    """Every address of every interface, in kernel order: by interface, IPv4 before IPv6.
 
-    Raises OSError where the system has no rtnetlink.
+    Raises OSError if the system has no rtnetlink.
     """
     return [address for address, _ in read_networks()]
 
 
 def read_networks() -> list[tuple[str, int]]:
-    """The same addresses, each with the length of its network's prefix in bits. Raises OSError too."""
+    """The same addresses with their prefix lengths in bits. Raises OSError."""
     found: list[tuple[int, int, str, int]] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as channel:
         channel.settimeout(_PATIENCE)
@@ -43,12 +43,12 @@ def read_networks() -> list[tuple[str, int]]:
                 address = _address(payload[_IFADDRMSG.size :])
                 if address and family in (socket.AF_INET, socket.AF_INET6):
                     found.append((interface, family, socket.inet_ntop(family, address), length))
-    # a stable sort: within one interface and family the kernel's order stays
+    # stable sort: keeps the kernel's order within an interface and family
     return [(text, length) for _, _, text, length in sorted(found, key=lambda entry: entry[:2])]
 
 
 def subscribe() -> socket.socket:
-    """A non-blocking socket that becomes readable whenever an address comes or goes. Raises OSError."""
+    """A non-blocking socket that becomes readable when an address is added or removed. Raises OSError."""
     channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
     channel.bind((0, _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR))
     return channel
@@ -69,7 +69,7 @@ def _messages(channel: socket.socket) -> Iterator[tuple[int, bytes]]:
 
 
 def _address(attributes: bytes) -> bytes:
-    """The interface's own address: on a point-to-point link IFA_ADDRESS is the peer's."""
+    """The interface's own address; on a point-to-point link, IFA_ADDRESS is the peer's."""
     values: dict[int, bytes] = {}
     while len(attributes) >= _RTATTR.size:
         length, kind = _RTATTR.unpack_from(attributes)

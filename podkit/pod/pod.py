@@ -1,4 +1,4 @@
-"""The pod's facts: host name, addresses, node."""
+"""Facts about the pod: host name, addresses, node."""
 
 import asyncio
 import contextlib
@@ -11,26 +11,26 @@ from podkit.pod import netlink
 
 T = TypeVar("T")
 
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # which pass
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # temporary errors
 
 
 class Pod:
-    """What the server knows of the place where it runs. Endpoints read it; it keeps fresh while watched."""
+    """What the server knows about its environment; current while it is watched."""
 
     def __init__(self, node_name: str = "", *, interval: float = 1.0) -> None:
         self.node_name = node_name
         self.hostname = socket.gethostname()
         self.addresses: list[str] = []
-        self.leaving = asyncio.Event()  # set once the process is told to end
+        self.leaving = asyncio.Event()  # set when shutdown starts
         self._is_stale = True  # the addresses
-        self._interval = interval  # seconds between two looks at what changes without notice
+        self._interval = interval  # seconds between two polls
         self._rendered: dict[Any, Any] = {}
         self._read_addresses()
 
     def rendered(self, render: Callable[..., T], *arguments: Any) -> T:
-        """What ``render(pod, *arguments)`` returns, kept until the pod's facts change.
+        """Returns ``render(pod, *arguments)``, cached until the pod's facts change.
 
-        The arguments must not come from clients: what is kept for each is bounded by nothing else.
+        The arguments must not come from clients, because the cache has no other bound.
         """
         key = (render, arguments)
         if key not in self._rendered:
@@ -40,10 +40,10 @@ class Pod:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Follow changes in the running event loop while inside.
+        """Follows changes in the running event loop while the context is open.
 
-        The kernel tells of addresses at once. The host name is read every `interval` seconds, and so are the
-        addresses on systems without rtnetlink.
+        The kernel reports address changes immediately. The host name is polled every `interval` seconds, and so
+        are the addresses on systems without rtnetlink.
         """
         with contextlib.ExitStack() as end:
             is_told = self._subscribe(end)
@@ -54,7 +54,7 @@ class Pod:
     def _subscribe(self, end: contextlib.ExitStack) -> bool:
         try:
             events = end.enter_context(netlink.subscribe())
-        except (OSError, AttributeError):  # no rtnetlink here
+        except (OSError, AttributeError):  # no rtnetlink
             return False
         loop = asyncio.get_running_loop()
         loop.add_reader(events, self._on_change, events)
@@ -63,7 +63,7 @@ class Pod:
         return True
 
     def _on_change(self, events: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # an overrun says so with ENOBUFS: read anew all the same
+        with contextlib.suppress(OSError):  # ENOBUFS reports an overrun: read the addresses again anyway
             while events.recv(1 << 16):
                 pass
         self._read_addresses()
@@ -93,7 +93,7 @@ class Pod:
 
 
 def _resolve_addresses(hostname: str) -> list[str]:
-    """The host's addresses by its name, for systems without rtnetlink."""
+    """Resolves the host name to addresses, for systems without rtnetlink."""
     with contextlib.suppress(OSError):
         return list(dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(hostname, None)))
     return []

@@ -1,1 +1,1 @@
-"""A program's life: settings, listening, workers, draining, health checks."""
+"""A program's lifecycle: settings, listening, workers, draining, health checks."""

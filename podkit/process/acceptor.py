@@ -1,4 +1,4 @@
-"""New connections: taken from the listener in the event loop, as many as there is room for."""
+"""Accepts connections in the event loop, as many as there is room for."""
 
 import asyncio
 import errno
@@ -11,18 +11,18 @@ from podkit.log import log_line
 from podkit.process.listen import refuse_new
 from podkit.server import Server
 
-# what accept() tells of a client that has gone again, or can't be reached any more (man 2 accept)
+# errors of accept() about a client that has disconnected or is unreachable (man 2 accept)
 _GONE: Final = {
     *(errno.ECONNABORTED, errno.ECONNRESET, errno.EPROTO, errno.EPERM, errno.ETIMEDOUT, errno.EOPNOTSUPP),
     *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOPROTOOPT),
 }
-_AT_ONCE: Final = 64  # connections, before those that there are get their turn
-_PAUSE: Final = 0.1  # seconds in which something may become free, where the system is short of it
-_LAST_LOOK: Final = 0.1  # seconds, for handshakes of TCP that are under way when the listener closes
+_AT_ONCE: Final = 64  # connections, before existing ones get their turn
+_PAUSE: Final = 0.1  # seconds to wait when the system is out of resources
+_LAST_LOOK: Final = 0.1  # seconds for TCP handshakes in progress when the listener closes
 
 
 class Acceptor:
-    """Gives each connection a protocol of `build_protocol`, from `start` to `finish`."""
+    """Gives each connection a protocol from `build_protocol`, between `start` and `finish`."""
 
     def __init__(
         self, server: Server, listener: socket.socket, build_protocol: Callable[[], asyncio.Protocol]
@@ -31,18 +31,18 @@ class Acceptor:
         self._listener = listener
         self._build_protocol = build_protocol
         self._opening: set[asyncio.Task[object]] = set()
-        self._more = server.limits.tls_cost + server.limits.http2_cost  # that a connection may take
-        self._told_at = 0.0  # of what was wrong
+        self._more = server.limits.tls_cost + server.limits.http2_cost  # the most that a connection may cost
+        self._told_at = 0.0  # when the last problem was logged
 
     def start(self) -> None:
-        """Accept in the running event loop."""
+        """Accepts connections in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._listener, self._accept)
 
     async def finish(self, keep_open: bool = False) -> None:
-        """Accept what clients have begun to connect, and close the listener.
+        """Accepts all connections that have begun, and closes the listener.
 
-        What another process goes on to accept is left to it, by `keep_open`.
+        With `keep_open`, connections that another process still accepts are left to it.
         """
         if not keep_open:
             refuse_new(self._listener)
@@ -55,7 +55,7 @@ class Acceptor:
             await asyncio.wait(self._opening)
 
     def _accept(self) -> bool:
-        """Whether there may be more."""
+        """Accepts one connection; returns whether there may be more."""
         for _ in range(_AT_ONCE):
             try:
                 connection, _ = self._listener.accept()
@@ -78,7 +78,7 @@ class Acceptor:
         return True
 
     def _pause(self, problem: OSError) -> None:
-        """Let clients wait for a moment: the system is short of something, such as file descriptors."""
+        """Waits briefly, because the system is out of something such as file descriptors."""
         self._server.connections.make_room()
         self._tell(f"connections have to wait: {problem.strerror}")
         self._loop.remove_reader(self._listener)
@@ -89,7 +89,7 @@ class Acceptor:
             self._loop.add_reader(self._listener, self._accept)
 
     def _tell(self, text: str) -> None:
-        """A line a second at the most."""
+        """Logs a problem, at most once a second."""
         now = time.monotonic()
         if now - self._told_at >= 1:
             self._told_at = now

@@ -1,4 +1,4 @@
-"""A console script: what a process gets from the system, handed to a program."""
+"""The console script: connects a program to the process's arguments, environment and streams."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ Main = Callable[[Sequence[str], Mapping[str, str], TextIO, TextIO], int]
 
 
 def run_program(main: Main) -> NoReturn:
-    """Run a program, and end the process with its status."""
+    """Runs a program, and exits with its status."""
     _open_missing_streams()
     sys.exit(main(sys.argv[1:], os.environ, sys.stdout, sys.stderr))
 
 
 def _open_missing_streams() -> None:
-    """Where one was closed at the start, as by ``whoami >&-``, a socket would take its place."""
+    """Opens streams that were closed at startup (``whoami >&-``); a socket would get their number."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: by its affinity, and by the quota of its cgroup (v2 or v1)."""
+"""The number of CPUs that this process may use, by affinity and by cgroup quota (v1 or v2)."""
 
 import math
 import os
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def count_cpus(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """The tightest of all limits around this process, at least 1."""
+    """The smallest of all limits on this process, at least 1."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cpus, *map(math.ceil, _quotas(cgroups, own))]))
 
 
 def _quotas(cgroups: Path, own: Path) -> list[float]:
-    """The CPUs that each cgroup around this process allows, where one sets a limit."""
+    """The CPU limits of the cgroups around this process."""
     quotas = []
     for folder in _folders(cgroups, own):
         for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
@@ -27,7 +27,7 @@ def _quotas(cgroups: Path, own: Path) -> list[float]:
 
 
 def _folders(cgroups: Path, own: Path) -> list[Path]:
-    """Where the limits are written; within a container, the first folder holds its own."""
+    """The folders that contain the limits; inside a container, the first one is its own."""
     folders = [cgroups, cgroups / "cpu"]
     try:
         entries = [line.split(":", 2) for line in own.read_text().splitlines()]

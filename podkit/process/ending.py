@@ -1,4 +1,4 @@
-"""The end of a server: which signals ask for it, and the steps that the log tells."""
+"""Shutdown: the signals that start it, and its steps, which are logged."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ from podkit.server import Server
 
 
 def ending_signals() -> set[signal.Signals]:
-    """The signals that end a server once its requests are finished; not SIGHUP under nohup."""
+    """The signals that shut a server down gracefully; not SIGHUP under nohup."""
     ending = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         ending.remove(signal.SIGHUP)
@@ -20,9 +20,9 @@ def ending_signals() -> set[signal.Signals]:
 
 
 class Ending:
-    """Waits for the first signal in the running event loop; a second one ends the process at once.
+    """Waits for the first signal in the running event loop; a second one ends the process immediately.
 
-    A worker has a lifeline, a file descriptor that comes to its end when the process that started it leaves.
+    A worker has a lifeline: a file descriptor that reaches its end when the parent process exits.
     """
 
     def __init__(self, name: str, lifeline: int | None) -> None:
@@ -38,7 +38,7 @@ class Ending:
     def _on_signal(self, number: signal.Signals) -> None:
         if self._reason.done():
             log_line(f"{self._name}: {number.name} again, leaving immediately")
-            # the exit status that a shell gives to a process ended by this signal
+            # a shell's exit status for a process killed by this signal
             raise SystemExit(128 + number)
         self._reason.set_result(f"{number.name}: ")
 
@@ -49,7 +49,7 @@ class Ending:
             self._reason.set_result("")
 
     async def follow(self, server: Server, acceptor: Acceptor, pod: Pod, settings: Settings) -> None:
-        """Wait, serve on for the delay, close the listener, and finish what is in flight."""
+        """Waits for the signal, serves for the delay, closes the listener, and drains."""
         reason = await self._reason
         began = time.monotonic()
         answered, in_flight = server.answered, server.in_flight()

@@ -1,6 +1,6 @@
-"""Command lines: a dataclass with one row for each flag makes the parser, the help and a frozen object.
+"""Command lines: one dataclass row per flag defines the parser, the help and a frozen object.
 
-They are read as Go's ``flag`` package reads them: one dash or two, ``=`` or a space before a value.
+Syntax is that of Go's ``flag`` package: one or two dashes, ``=`` or a space before a value.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ Options = TypeVar("Options")
 
 
 class Usage(Exception):
-    """The program ends here: with `status` (0 for --help and --version), after printing `text`."""
+    """Exits the program with `status` (0 for --help and --version) after printing `text`."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -24,39 +24,39 @@ class Usage(Exception):
 
 
 class Program(NamedTuple):
-    """What --help says beside the flags."""
+    """The parts of --help besides the flags."""
 
     name: str
-    usage: str  # what may follow the name, one form a line
+    usage: str  # what may follow the name, one form per line
     summary: str
     notes: str
 
 
 class Flag(NamedTuple):
-    """A row: how a setting is given, and what it is for."""
+    """A row of the table: how a setting is given, and its help."""
 
     name: str
     default: str  # as on the command line
     parse: Callable[[str], Any]  # raises ValueError with a line for people
-    value: str  # what stands for the value in --help; empty for a switch
+    value: str  # the value's placeholder in --help; empty for a switch
     help: str
-    variable: str  # of the environment, or none
-    is_word: bool = False  # given without its name
+    variable: str  # environment variable, or empty
+    is_word: bool = False  # a positional argument
 
 
 def flag(default: str, parse: Callable[[str], T], value: str, help: str, variable: str = "") -> T:
-    """A field of a dataclass, and the row of its flag. The field's name with dashes is the flag's."""
+    """Declares a dataclass field and its flag. The flag is the field's name with dashes."""
     row = Flag("", default, parse, value, help, variable)
     return field(default=parse(default), metadata={"flag": row})
 
 
 def switch(help: str, variable: str = "") -> bool:
-    """A flag that is on where it is given, unless it says ``=false``."""
+    """Declares a boolean flag; ``=false`` turns it off."""
     return flag("false", parse_bool, "", help, variable)
 
 
 def word(value: str, help: str) -> str:
-    """A field that is given without a name, before, between or after the flags."""
+    """Declares a positional argument, which may stand before, between or after the flags."""
     return field(default="", metadata={"flag": Flag("", "", str, value, help, "", is_word=True)})
 
 
@@ -68,9 +68,9 @@ def rows(kind: Any) -> list[Flag]:
 def read_options(
     program: Program, kind: type[Options], arguments: Sequence[str], environ: Mapping[str, str]
 ) -> Options:
-    """The options of a command line; what it does not say is in the environment, or has its default.
+    """Reads options from a command line, else from the environment, else from the defaults.
 
-    Raises Usage for a mistake, and for --help and --version.
+    Raises Usage for an error, and for --help and --version.
     """
     flags = {row.name: row for row in rows(kind)}
     try:
@@ -81,7 +81,7 @@ def read_options(
 
 
 def _split(program: Program, flags: Mapping[str, Flag], arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The name and the text of each flag that is given."""
+    """The name and text of each given flag."""
     rest = list(arguments)
     words = [row.name for row in flags.values() if row.is_word]
     while rest:
@@ -110,7 +110,7 @@ def _split(program: Program, flags: Mapping[str, Flag], arguments: Sequence[str]
 def _values(
     flags: Mapping[str, Flag], texts: Mapping[str, str], environ: Mapping[str, str]
 ) -> Iterator[tuple[str, Any]]:
-    """The value of each flag that is given, on the command line or else by its variable."""
+    """The value of each flag given on the command line or by its variable."""
     for name, row in flags.items():
         text, source = texts.get(name), f"--{name}"
         if text is None and row.variable:
@@ -123,7 +123,7 @@ def _values(
 
 
 def render_help(program: Program, flags: Iterable[Flag]) -> str:
-    """What --help prints."""
+    """The text of --help."""
     table = [(_render_name(row), row.help + _render_origin(row)) for row in flags]
     table += [("--version", "print the version"), ("--help", "print this text")]
     width = max(len(name) for name, _ in table)

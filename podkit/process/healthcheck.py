@@ -1,4 +1,4 @@
-"""``healthcheck [URL]``: a server asks itself how it is, for images without a shell."""
+"""``healthcheck [URL]``: a server checks itself, for images without a shell."""
 
 import socket
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ _MOST = 1 << 12  # bytes of a status line
 def healthcheck(
     program: str, arguments: Sequence[str], default_url: str, stderr: TextIO, proxy_protocol: bool
 ) -> int:
-    """0 if a GET of the URL is answered with a status under 400, else 1 with the reason on standard error.
+    """Returns 0 if a GET of the URL gets a status under 400, else 1 with the reason on standard error.
 
-    The default URL is asked by TLS too, where the server says that it speaks nothing else. With
-    `proxy_protocol`, or the flag of that name, a PROXY header says that the server asks itself.
+    The default URL is retried over TLS if the server requires it. With `proxy_protocol`, or the flag of that
+    name, a PROXY header marks the server's own check.
     """
     flagged = list(arguments[:1]) == ["--proxy-protocol"]
     arguments = arguments[flagged:]
@@ -65,9 +65,9 @@ def _connect(parts: SplitResult, is_proxied: bool) -> socket.socket:
         connection.sendall(LOCAL)
     if parts.scheme == "http":
         return connection
-    import ssl  # which takes its time to load
+    import ssl  # slow to import
 
-    # a server that asks itself need not be convinced who it is, and its certificate may name another host
+    # a server need not verify itself, and its certificate may be for another host
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

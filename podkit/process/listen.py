@@ -1,4 +1,4 @@
-"""Listening sockets: opened, shared among workers, and closed without losing a connection."""
+"""Listening sockets: opening them, sharing them among workers, and closing them without losing connections."""
 
 import array
 import errno
@@ -12,20 +12,20 @@ from podkit.errors import ListenError
 
 _BACKLOG: Final = 1024
 _SO_ATTACH_FILTER: Final = 26
-# classic BPF (man 7 socket, SO_ATTACH_FILTER; linux/filter.h): code, jumps if true and if false, value
+# classic BPF (man 7 socket, SO_ATTACH_FILTER; linux/filter.h): code, jump if true, jump if false, value
 _REFUSE_SYN: Final = (
-    (0x30, 0, 0, 13),  # load the byte of TCP's flags
-    (0x54, 0, 0, 0x12),  # keep SYN and ACK
-    (0x15, 0, 1, 0x02),  # SYN alone?
-    (0x06, 0, 0, 0),  # then drop
-    (0x06, 0, 0, 0xFFFFFFFF),  # else take all
+    (0x30, 0, 0, 13),  # load the TCP flags byte
+    (0x54, 0, 0, 0x12),  # mask SYN and ACK
+    (0x15, 0, 1, 0x02),  # SYN without ACK?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # accept
 )
 
 
 def bind(port: int, count: int = 1) -> list[socket.socket]:
-    """Listening sockets for IPv6 and IPv4 on all addresses, or for IPv4 where there is no IPv6.
+    """Opens listening sockets for IPv6 and IPv4 on all addresses, or IPv4 only if there is no IPv6.
 
-    Several of them share one port, and the kernel spreads connections over them. Raises ListenError.
+    Several sockets share one port, and the kernel spreads connections over them. Raises ListenError.
     """
     family, address = socket.AF_INET6, "::"
     try:
@@ -37,7 +37,7 @@ def bind(port: int, count: int = 1) -> list[socket.socket]:
             family, address = socket.AF_INET, "0.0.0.0"
             first = _bind(family, address, port)
         listeners = [first]
-        if count > 1:  # the first bind alone tells whether another process has the port
+        if count > 1:  # only the first bind detects that another process uses the port
             port = first.getsockname()[1]
             first.close()
             listeners = [_bind(family, address, port, socket.SO_REUSEPORT) for _ in range(count)]
@@ -52,11 +52,11 @@ def _bind(family: socket.AddressFamily, address: str, port: int, *options: int) 
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setblocking(False)
     try:
-        # connections of a former process that are not quite over must not keep the port: all sockets on it, of
-        # this process and of that one, need SO_REUSEADDR
+        # connections of a previous process in TIME_WAIT must not block the port: all its sockets, in both
+        # processes, need SO_REUSEADDR
         for option in (socket.SO_REUSEADDR, *options):
             listener.setsockopt(socket.SOL_SOCKET, option, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which connections inherit
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by connections
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((address, port))
@@ -75,14 +75,14 @@ def _explain(problem: OSError, port: int) -> str:
 
 
 def refuse_new(listener: socket.socket) -> None:
-    """Have the kernel begin no new connection; those that are there or half there can still be accepted.
+    """Makes the kernel refuse new connections; existing and half-open ones can still be accepted.
 
-    To close a listener resets connections that came between the last accept and the close. Clients that are
-    left out try again after a second, when the port is closed or another's.
+    Closing a listener resets connections that arrive between the last accept and the close. Refused clients
+    retry after a second, when the port is closed or belongs to another process.
     """
     program = b"".join(struct.pack("=HBBI", *step) for step in _REFUSE_SYN)
     memory = array.array("B", program)
     if sys.platform == "linux":
-        with suppress(OSError):  # a kernel without filters: some connections may be reset
+        with suppress(OSError):  # no filter support: some connections may be reset
             option = struct.pack("@HP", len(_REFUSE_SYN), memory.buffer_info()[0])
             listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)

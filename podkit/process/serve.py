@@ -1,4 +1,4 @@
-"""A program's life: bind, serve, drain, leave."""
+"""A program's lifecycle: bind, serve, drain, exit."""
 
 import asyncio
 import contextlib
@@ -29,38 +29,38 @@ if TYPE_CHECKING:
     from podkit.tls.certificates import Certificates
 
 
-_OBJECTS = 5000  # made and not freed, between two runs of the garbage collector; Python's default is 700
+_OBJECTS = 5000  # allocations minus frees between two garbage collections; Python's default is 700
 
 
 @dataclass(frozen=True)
 class Service:
-    """What a process serves: a server, of what pod, and how."""
+    """What a process serves: a server for a pod, and its settings."""
 
     program: str
     settings: Settings
     pod: Pod
-    build_server: Callable[..., Server]  # with the argument `worker`, as Server's
+    build_server: Callable[..., Server]  # takes the argument `worker`, like Server
     certificates: "Certificates | None"
-    logs: tuple[Log, ...]  # the first on standard error
+    logs: tuple[Log, ...]  # the first is standard error
 
 
 def run(service: Service) -> int:
-    """Serve until a signal ends it, in one process or several; the exit status.
+    """Serves until a signal, in one process or several; returns the exit status.
 
     Raises ListenError.
     """
     _raise_file_limit()
     listeners = bind(service.settings.port, service.settings.workers)
-    for number in (signal.SIGUSR1, signal.SIGUSR2):  # else they would end the process
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # by default they would end the process
         signal.signal(number, signal.SIG_IGN)
-    logging.disable()  # what matters is said in one line of ours
-    # what is there by now stays, and connections are freed without the collector's help: it may look less often
+    logging.disable()  # we log what matters ourselves
+    # existing objects stay, and connections are freed without the collector, so it may run less often
     gc.freeze()
     gc.set_threshold(_OBJECTS)
-    with contextlib.redirect_stderr(service.logs[0]):  # whoever writes to it, none waits
+    with contextlib.redirect_stderr(service.logs[0]):  # so that no writer blocks
         if len(listeners) == 1:
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # process 1 gets orphans, which the kernel then reaps
-            list(reap())  # but for those that have ended by now
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # process 1 adopts orphans; the kernel reaps them
+            list(reap())  # those that have already exited
             _run(service, listeners[0])
             return 0
         signal.pthread_sigmask(signal.SIG_BLOCK, ending_signals())  # until each process is ready for them
@@ -69,7 +69,7 @@ def run(service: Service) -> int:
 
 
 def _raise_file_limit() -> None:
-    """As many connections as the system allows; its lower limit is for programs that use select()."""
+    """Raises the file limit to the hard limit; the soft limit is for programs that use select()."""
     with contextlib.suppress(OSError, ValueError):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -81,7 +81,7 @@ def _listening(service: Service, listener: socket.socket) -> str:
 
 
 def _run(service: Service, listener: socket.socket, worker: int = 1, lifeline: int | None = None) -> None:
-    """Serve on uvloop, or on asyncio's own loop where there is no uvloop."""
+    """Serves on uvloop, or on asyncio's loop without uvloop."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop
@@ -96,7 +96,7 @@ def _run(service: Service, listener: socket.socket, worker: int = 1, lifeline: i
 
 
 async def _serve(service: Service, listener: socket.socket, worker: int, lifeline: int | None) -> None:
-    """Serve until a signal says otherwise; a worker also has a lifeline, as `Ending` describes it."""
+    """Serves until a signal, or until the end of a worker's lifeline (see `Ending`)."""
     asyncio.get_running_loop().set_exception_handler(_on_loop_error)
     name = service.program if lifeline is None else f"{service.program}: worker {os.getpid()}"
     ending = Ending(name, lifeline)
@@ -119,6 +119,6 @@ async def _serve(service: Service, listener: socket.socket, worker: int, lifelin
 
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody else caught, in one line."""
+    """Logs an uncaught exception in one line."""
     problem = context.get("exception")
     log_line(f"error: {context.get('message')}" + (f": {problem!r}" if problem else ""))

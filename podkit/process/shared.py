@@ -1,4 +1,4 @@
-"""A number that processes share, and that wakes those who wait for it to change."""
+"""A number shared by processes, with notification of changes."""
 
 import asyncio
 import fcntl
@@ -8,15 +8,14 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
-_AT_ONCE: Final = 64  # waiters that are woken before others get their turn
+_AT_ONCE: Final = 64  # waiters to wake per loop iteration
 
 
 class SharedNumber:
-    """For the process that makes it and those that are forked from it, `processes` of which wait for changes.
+    """Shared by a process and its forks, `processes` of which may wait for changes.
 
-    All have the value in common, but who waits in a process is known to that process alone. So each has a bell
-    that the others ring: a file descriptor on which it listens from the first wait on. Linux only, but for one
-    process alone.
+    The value is shared memory, but each process knows only its own waiters. So each has an event descriptor
+    that the others signal and that it watches from the first wait on. With several processes, Linux only.
     """
 
     def __init__(self, value: int, processes: int = 1) -> None:
@@ -31,7 +30,7 @@ class SharedNumber:
 
     @property
     def value(self) -> int:
-        """A number of 32 bits."""
+        """An unsigned 32-bit number."""
         return self._memory[0]
 
     @value.setter
@@ -39,11 +38,11 @@ class SharedNumber:
         self._memory[0] = value
         self._wake()
         for bell in self._bells:
-            with suppress(BlockingIOError):  # nobody has listened for 2**64 changes
+            with suppress(BlockingIOError):  # nobody has read it for 2**64 changes
                 os.eventfd_write(bell, 1)
 
     async def wait_for_change(self) -> None:
-        """Return when the value may have changed since the call."""
+        """Returns when the value may have changed since the call."""
         loop = asyncio.get_running_loop()
         if not self._is_listening:
             self._is_listening = True
@@ -53,7 +52,7 @@ class SharedNumber:
         await changed
 
     def _claim_bell(self) -> int:
-        """A bell that no other process listens on: each locks the byte of its own, until it ends."""
+        """Claims an unwatched event descriptor, by locking one byte until the process exits."""
         for number, bell in enumerate(self._bells):
             with suppress(OSError):
                 fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)

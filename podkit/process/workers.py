@@ -1,4 +1,4 @@
-"""Several processes on one port: started, restarted when they crash, and ended together."""
+"""Several processes on one port: started, restarted when they crash, and stopped together."""
 
 import itertools
 import os
@@ -13,17 +13,17 @@ from typing import Final
 from podkit.log import log_line
 from podkit.process.ending import ending_signals
 
-_SHORT_LIFE: Final = 1.0  # seconds; a worker that crashed sooner is not restarted sooner
+_SHORT_LIFE: Final = 1.0  # seconds; a worker that crashes earlier is restarted only after this time
 
 Work = Callable[[socket.socket, int, int], None]
 
 
 def supervise(program: str, listeners: Sequence[socket.socket], work: Work) -> int:
-    """Run `work` with each listener in a process of its own until a signal ends them all; the exit status.
+    """Runs `work` with each listener in its own process until a signal; returns the exit status.
 
-    The signals that end it must be blocked. A worker that crashes is restarted. Its listener stays open
-    meanwhile, so that no client is refused. `work` also gets the worker's number, 1 for the first and never the
-    same again, and a file descriptor that comes to its end when this process leaves, or is gone.
+    The caller must block the signals. A crashed worker is restarted; its listener stays open meanwhile, so that
+    no client is refused. `work` also gets the worker's number (starting at 1, never reused) and a file
+    descriptor that reaches its end when this process exits.
     """
     lifeline, held = os.pipe()
     numbers = itertools.count(1)
@@ -57,7 +57,7 @@ def supervise(program: str, listeners: Sequence[socket.socket], work: Work) -> i
                 return 128 + number
             log_line(f"{program}: {name}: leaving, with {len(workers)} workers")
             for listener in listeners:
-                listener.close()  # else the kernel would take connections that nobody accepts
+                listener.close()  # otherwise the kernel would take connections that nobody accepts
             os.close(held)
             stopping = True
 
@@ -71,7 +71,7 @@ def _start(
         return pid
     status = 1
     try:
-        os.setpgid(0, 0)  # Ctrl-C is for the first process, which passes it on
+        os.setpgid(0, 0)  # Ctrl-C is sent to the first process only, which passes it on
         os.close(held)
         for other in listeners:
             if other is not listener:
@@ -86,7 +86,7 @@ def _start(
 
 
 def reap() -> Iterator[tuple[int, int]]:
-    """The processes that have ended, and how; process 1 gets those that others left behind, too."""
+    """Yields the exited processes and their status; process 1 also reaps orphans."""
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             yield ended[0], os.waitstatus_to_exitcode(ended[1])

@@ -1,1 +1,1 @@
-"""The PROXY protocol: what a balancer of connections says of the client, before the client's first byte."""
+"""The PROXY protocol: a TCP load balancer announces the client before the client's first byte."""

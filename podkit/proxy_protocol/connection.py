@@ -1,4 +1,4 @@
-"""A connection until its PROXY header has come."""
+"""A connection until its PROXY header is complete."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from podkit.server import Server
 
 
 class ProxyProtocolFactory:
-    """Each connection gets a protocol of `build_protocol`, which gets what the header says."""
+    """Creates protocols with `build_protocol`, which gets the content of the PROXY header."""
 
     def __init__(self, server: Server, build_protocol: Callable[..., asyncio.Protocol]) -> None:
         self.server = server
@@ -24,7 +24,7 @@ class ProxyProtocolFactory:
         return AwaitedHeader(self)
 
     def tell(self, peer: str, problem: str) -> None:
-        """A line for the log about a connection that is closed, and no more than one a second."""
+        """Logs a closed connection, at most once a second."""
         now = time.monotonic()
         if now - self._told_at < 1:
             self._untold += 1
@@ -35,26 +35,26 @@ class ProxyProtocolFactory:
 
 
 class AwaitedHeader(asyncio.Protocol):
-    """One of the server's connections until the header has come, or can't any more."""
+    """A connection of the server until its header is complete or invalid."""
 
     def __init__(self, factory: ProxyProtocolFactory) -> None:
         self._factory = factory
         self._server = factory.server
         self._since = time.monotonic()
-        self._seen = b""  # of the header; what is longer is refused
+        self._seen = b""  # of the header; a longer one is refused
         self._refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody connected."""
+        """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """The client has disconnected."""
         self._server.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        """The header, in pieces or with what follows it."""
+        """Receives the header, in pieces or with following data."""
         if self._refused:
             return
         seen = self._seen + data
@@ -74,7 +74,7 @@ class AwaitedHeader(asyncio.Protocol):
             protocol.data_received(seen[end:])
 
     def eof_received(self) -> bool:
-        """It sends no more. Probes connect and say nothing: that is not worth a line."""
+        """The client has half-closed. Probes connect and send nothing: that is not logged."""
         if self._seen:
             self._refuse("it ended within its PROXY header")
         return False
@@ -85,10 +85,10 @@ class AwaitedHeader(asyncio.Protocol):
             self._factory.tell(render_address(self._transport.get_extra_info("peername")), problem)
             self._transport.close()
 
-    # from the server
+    # sent by the load balancer itself
 
     def check(self, now: float) -> None:
-        """End a connection whose header takes too long."""
+        """Closes a connection whose header takes too long."""
         if now - self._since > self._server.limits.head_timeout:
             self._refuse("its PROXY header takes too long")
 
@@ -97,17 +97,17 @@ class AwaitedHeader(asyncio.Protocol):
         return 0
 
     def idle_since(self) -> float:
-        """Since it is there."""
+        """Since it was opened."""
         return self._since
 
     def say_goodbye(self) -> None:
-        """Nothing has been asked yet."""
+        """There is no request yet."""
 
     def close_if_quiet(self, now: float) -> None:
-        """Close, unless it has only just come."""
+        """Closes the connection unless it is new."""
         if now - self._since > self._server.limits.quiet:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Closes the connection immediately."""
         self._transport.abort()

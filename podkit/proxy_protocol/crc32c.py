@@ -1,8 +1,8 @@
-"""CRC-32C, Castagnoli's checksum (RFC 3720, appendix B.4), for a few hundred bytes now and then."""
+"""CRC-32C, the Castagnoli checksum (RFC 3720, appendix B.4), for occasional short inputs."""
 
 from typing import Final
 
-_POLYNOMIAL: Final = 0x82F63B78  # its bits from right to left
+_POLYNOMIAL: Final = 0x82F63B78  # bits reversed
 
 
 def _entry(value: int) -> int:
@@ -15,7 +15,7 @@ _TABLE: Final = tuple(map(_entry, range(256)))
 
 
 def crc32c(data: bytes) -> int:
-    """The checksum of some bytes."""
+    """The checksum of `data`."""
     value = 0xFFFFFFFF
     for byte in data:
         value = value >> 8 ^ _TABLE[(value ^ byte) & 0xFF]

@@ -10,14 +10,14 @@ from podkit.message import Announced, ProxiedTls, render_address
 from podkit.proxy_protocol.crc32c import crc32c
 
 _V1: Final = b"PROXY "
-_V1_LONGEST: Final = 107  # bytes, with the line's end
+_V1_LONGEST: Final = 107  # bytes, including the line end
 _V2: Final = b"\r\n\r\n\0\r\nQUIT\n"
-_V2_LONGEST: Final = 4096  # bytes; the format has room for 64 KiB, of which nobody uses that much
-_TEXT_LONGEST: Final = 256  # characters that are kept of a text
-LOCAL: Final = _V2 + b"\x20\0\0\0"  # who connects speaks for itself, as a health check does
+_V2_LONGEST: Final = 4096  # bytes; the format allows 64 KiB, which nobody uses
+_TEXT_LONGEST: Final = 256  # characters kept of a text
+LOCAL: Final = _V2 + b"\x20\0\0\0"  # the sender speaks for itself, as in a health check
 
 _LINE: Final = re.compile(rb"PROXY (TCP4|TCP6) (\S+) (\S+) (0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4})\r\n")
-# the family and the size of the addresses, by the byte that says which
+# the family and address size, by the family byte
 _FAMILIES: Final = {
     0x00: ("UNKNOWN", 0),
     0x11: ("TCP4", 12),
@@ -29,13 +29,13 @@ _FAMILIES: Final = {
 }
 _ALPN, _AUTHORITY, _CRC32C, _TLS = 0x01, 0x02, 0x03, 0x20
 _TLS_VERSION, _TLS_COMMON_NAME, _TLS_CIPHER = 0x21, 0x22, 0x23
-_HAS_CERTIFICATE: Final = 0x02 | 0x04  # on this connection, or in the session that it resumed
+_HAS_CERTIFICATE: Final = 0x02 | 0x04  # on this connection, or in the resumed session
 
 
 def read_header(data: bytes) -> tuple[Announced, int] | None:
-    """What the header at the start of some bytes says, and its length; None where more has to come.
+    """The content and length of the header at the start of `data`; None if it is incomplete.
 
-    Raises ValueError where there is none, and where it is malformed.
+    Raises ValueError if there is no header or it is malformed.
     """
     if data[: len(_V2)] == _V2[: len(data)]:
         return _read_v2(data)
@@ -51,7 +51,7 @@ def _read_v1(data: bytes) -> tuple[Announced, int] | None:
             raise ValueError("its PROXY line is not terminated")
         return None
     line = data[: end + 2]
-    if re.match(rb"PROXY UNKNOWN[ \r]", line):  # whatever follows
+    if re.match(rb"PROXY UNKNOWN[ \r]", line):  # the rest is ignored
         return Announced(1, "UNKNOWN"), len(line)
     found = _LINE.fullmatch(line)
     if found is None:
@@ -128,14 +128,14 @@ def _read_values(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _verify(header: bytes, checksum: bytes) -> None:
-    """The checksum is that of the header with zeros in its place."""
+    """Verifies the checksum, which is computed with zeros in its own field."""
     before, field, behind = header.partition(bytes((_CRC32C, 0, 4)) + checksum)
     if len(checksum) != 4 or crc32c(before + field[:3] + bytes(4) + behind) != int.from_bytes(checksum, "big"):
         raise ValueError("its PROXY header has a wrong checksum")
 
 
 def _read_tls(data: bytes) -> ProxiedTls | None:
-    """None where the client came without TLS."""
+    """None if the client connected without TLS."""
     if len(data) < 5:
         raise ValueError("its PROXY header is truncated")
     flags, verification = struct.unpack_from("!BI", data)

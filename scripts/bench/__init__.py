@@ -1,1 +1,1 @@
-"""The benchmark behind ``make bench``: both servers beside others, in rounds, on this machine."""
+"""The benchmark behind ``make bench``: compares both servers with others on this machine, in rounds."""

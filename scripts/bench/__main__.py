@@ -1,9 +1,9 @@
-"""Measure, and print tables; JSON, Markdown and a chart go to build/bench.
+"""Measures, and prints tables; JSON, Markdown and a chart go to build/bench.
 
-Every round asks each server in turn, so that a noisy machine disturbs all alike; a ratio is the median of
-the rounds' ratios. Full load: 32 connections that ask again at once, over HTTP/2 four requests on each.
-Half load: all servers get the same number of requests a second, half of what the bare application takes,
-since that is what changes for a person who puts the one in the place of the other.
+Every round measures each server in turn, so that a noisy machine disturbs all alike; a ratio is the median of
+the rounds' ratios. Full load: 32 connections that send the next request immediately, over HTTP/2 four requests
+on each. Half load: all servers get the same number of requests per second, half of what the bare aiohttp
+application handles, since that is what changes for someone swapping one server for the other.
 """
 
 import argparse
@@ -44,13 +44,13 @@ from scripts.bench.report import Sample, Samples, ratio, render_markdown, render
 from scripts.bench.works import WORKS, Work
 
 _FOLDER = Path("build/bench")
-_IDLE = (WHOAMI, APPLICATION, GRANIAN, UVICORN, ORIGINAL)  # whose start and memory is measured
+_IDLE = (WHOAMI, APPLICATION, GRANIAN, UVICORN, ORIGINAL)  # measure startup and memory
 
-Subject = tuple[Work, str, Server]  # a work, and who does it
+Subject = tuple[Work, str, Server]  # a work, and the server that does it
 
 
 def main() -> int:
-    """0, or 1 with a line where something is missing or fails."""
+    """Returns 0, or 1 with a line if something is missing or fails."""
     options = _options()
     missing = [program for program in PACKAGES if shutil.which(program) is None]
     if missing:
@@ -107,7 +107,7 @@ def _caption() -> str:
 
 
 def _start(stack: ExitStack, peers: dict[str, Peer]) -> list[Subject]:
-    """All that do a work: each program runs once, and once for TLS. Says which do not start."""
+    """Starts all servers of a work: each program once, and once for TLS. Reports those that do not start."""
     certificate = make_certificate(Path(stack.enter_context(tempfile.TemporaryDirectory())))
     servers: dict[tuple[str, bool], Server] = {}
     for name, tls in dict.fromkeys((name, work.tls) for work in WORKS for name in work.names if name in peers):
@@ -126,7 +126,7 @@ def _start(stack: ExitStack, peers: dict[str, Peer]) -> list[Subject]:
 
 
 def _given(url: str) -> Subject:
-    """A server that runs already. Raises LoadError where it does not answer."""
+    """A server that is already running. Raises LoadError if it does not answer."""
     full_load(url, 1)
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -151,7 +151,7 @@ def _rounds(subjects: Iterable[Subject], rounds: int, ask: Callable[[Work, str],
 
 
 def _comparisons(full: Samples, against: list[str]) -> list[str]:
-    """A line for each of ours that does the work of a given URL."""
+    """A line for each of our servers that does the same work as a given URL."""
     return [
         f"{name} is {ratio(samples, given):.2f} times {url}"
         for (title, url), given in full.items()

@@ -1,4 +1,4 @@
-"""The table as a picture."""
+"""The results as a chart."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,7 +11,7 @@ _BAR, _STEP, _LEFT, _FULL, _WIDTH = 14, 18, 190, 480, 760  # pixels
 
 
 def render_chart(rows: Sequence[Row], caption: str) -> str:
-    """An SVG with one bar a row, requests a second; each work has a scale of its own."""
+    """An SVG with one bar per row, requests per second; each work has its own scale."""
     lines = [
         '<text x="12" y="24" font-weight="bold">requests per second</text>',
         f'<text x="150" y="24" font-size="10">{escape(caption)}</text>',

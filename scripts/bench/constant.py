@@ -1,12 +1,12 @@
-"""The smallest answer, for servers that call an application: ASGI (``asgi``) and Granian's RSGI (``rsgi``)."""
+"""The smallest application, for ASGI servers (``asgi``) and Granian's RSGI (``rsgi``)."""
 
 from typing import Any
 
 
 async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Reads the body to its end, and says 1."""
+    """Reads the whole body, and answers 1."""
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])  # so that a server leaves the lifespan protocol alone
+        raise NotImplementedError(scope["type"])  # disables the lifespan protocol
     while (await receive()).get("more_body"):
         pass
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"1")]
@@ -15,7 +15,7 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def rsgi(scope: Any, protocol: Any) -> None:
-    """Reads the body to its end, and says 1."""
+    """Reads the whole body, and answers 1."""
     if scope.method == "POST":
         await protocol()
     protocol.response_str(200, [("content-type", "text/plain")], "1")

@@ -1,4 +1,4 @@
-"""What a server takes before anybody asks much of it: its start, its memory, and its health check."""
+"""A server's cost without load: startup, memory, and health check."""
 
 import resource
 import socket
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from scripts.bench.peers import Peer, running
 
 _REQUEST = b"GET /bench HTTP/1.1\r\nHost: localhost\r\n\r\n"
-_EACH = 1000  # connections from one source address
+_EACH = 1000  # connections per source address
 _CHECKS = 5
 
 
@@ -24,11 +24,11 @@ class Idle:
     first_answer: float
     memory: int  # after the first answer
     connections: int
-    memory_with: int  # with so many connections that asked once and stay
+    memory_with: int  # with many idle connections, each of which sent one request
 
 
 def measure_idle(name: str, peer: Peer, connections: int) -> Idle:
-    """Start it, ask it once, and then once more on each of so many connections from 127.0.0.1, .2 and so on."""
+    """Starts the server, sends a request, then one on each of many connections from 127.0.0.1, .2 and so on."""
     _allow_files(connections + 500)
     with running(peer) as server, ExitStack() as clients:
         port = int(server.address.rpartition(":")[2])
@@ -50,14 +50,14 @@ def _connect(port: int, number: int) -> socket.socket:
 
 
 def _allow_files(count: int) -> None:
-    """For this process and those that it starts. Raises ValueError where the limit is lower."""
+    """Raises the file limit for this process and its children. Raises ValueError if the limit is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def healthcheck_cpu(peer: Peer) -> float:
-    """Seconds of processor time that ``whoami healthcheck`` takes."""
+    """Seconds of CPU time that ``whoami healthcheck`` takes."""
     with running(peer) as server:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         for _ in range(_CHECKS):

@@ -1,4 +1,4 @@
-"""Load from wrk (HTTP/1.1) and h2load (HTTP/2), with one thread: as much as the server takes, or a pace."""
+"""Load from wrk (HTTP/1.1) and h2load (HTTP/2), with one thread: full speed or a fixed rate."""
 
 import json
 import re
@@ -9,20 +9,20 @@ from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _CONNECTIONS = 32
-_STREAMS = 4  # of each HTTP/2 connection at once
-_PAUSE = 10  # milliseconds between a paced connection's requests, in the mean; each pause is random
-_EMPTY_MESSAGE = bytes(5)  # as gRPC frames it
+_STREAMS = 4  # concurrent, per HTTP/2 connection
+_PAUSE = 10  # milliseconds between a paced connection's requests, on average; each pause is random
+_EMPTY_MESSAGE = bytes(5)  # as framed by gRPC
 _RPC = ("-H", "content-type: application/grpc", "-H", "te: trailers")
 PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client"}  # on Debian and Ubuntu, by program
 
 
 class LoadError(Exception):
-    """The load could not be brought, or was answered with errors; the text says which."""
+    """The load could not be generated, or got errors; the text says which."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one run saw. Times are in seconds."""
+    """The result of one run. Times are in seconds."""
 
     requests: int
     seconds: float
@@ -32,14 +32,14 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
 
 def full_load(url: str, seconds: int, kind: str = "same") -> Load:
-    """Ask again as soon as an answer is there, on 32 connections.
+    """Sends requests without pause on 32 connections.
 
-    The kind is one of wrk.lua's, or ``http2`` or ``rpc`` (a call with an empty message), which h2load asks.
+    The kind is one of wrk.lua's, or ``http2`` or ``rpc`` (a call with an empty message) for h2load.
     """
     if kind in ("http2", "rpc"):
         return _run_h2load(url, seconds, rpc=kind == "rpc")
@@ -47,7 +47,7 @@ def full_load(url: str, seconds: int, kind: str = "same") -> Load:
 
 
 def paced_load(url: str, seconds: int, rate: float) -> Load:
-    """Ask about `rate` times a second, on as many connections as that takes with their pauses."""
+    """Sends about `rate` requests per second, on as many connections as that takes."""
     return _run_wrk(max(1, round(rate * _PAUSE / 1000)), url, seconds, str(_PAUSE))
 
 
@@ -57,7 +57,7 @@ def _run_wrk(connections: int, url: str, seconds: int, kind: str) -> Load:
 
 
 def parse_report(url: str, text: str) -> Load:
-    """What wrk.lua wrote as the last line. Raises LoadError where requests failed, or none was answered."""
+    """Parses wrk.lua's last line. Raises LoadError if requests failed, or none was answered."""
     report = json.loads(text.strip().splitlines()[-1])
     errors = report.pop("errors")
     if errors or not report["requests"]:
@@ -76,7 +76,7 @@ def _run_h2load(url: str, seconds: int, rpc: bool) -> Load:
 
 
 def parse_h2load(url: str, text: str, log: list[str]) -> Load:
-    """h2load's report, and its log of start, status and microseconds. Raises LoadError as parse_report does."""
+    """Parses h2load's report and its log of start, status and microseconds. Raises LoadError likewise."""
     rate = re.search(r", ([\d.]+) req/s", text)
     counts = re.search(r"(\d+) done, (\d+) succeeded", text)
     traffic = re.search(r"traffic: \S+ \((\d+)\) total", text)

@@ -1,4 +1,4 @@
-"""The programs that are measured, as processes, and what they use up."""
+"""The measured programs, as processes, and their resource usage."""
 
 import os
 import random
@@ -32,12 +32,12 @@ UVICORN: Final = "uvicorn"
 GRPCIO: Final = "grpcio"
 NODE: Final = "Node.js"
 ORIGINAL: Final = "original"
-OURS: Final = (WHOAMI, WHEREAMI)  # how the names of our own start
+OURS: Final = (WHOAMI, WHEREAMI)  # prefixes of our servers' names
 
 _HERE: Final = Path(__file__).parent
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PORTS: Final = range(20_000, 30_000)
-_PATIENCE: Final = 15.0  # seconds until a program takes connections
+_PATIENCE: Final = 15.0  # seconds until a program accepts connections
 _PYTHON: Final = (sys.executable, "-m")
 _REFERENCE: Final = (*_PYTHON, "scripts.bench.reference")
 _GRANIAN: Final = (
@@ -57,7 +57,7 @@ _UVICORN_TLS: Final = ("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key
 
 @dataclass(frozen=True)
 class Peer:
-    """A command, and what is added for TLS; {port}, {certificate} and {key} are put in for a run."""
+    """A command, and its arguments for TLS; {port}, {certificate} and {key} are replaced for each run."""
 
     command: tuple[str, ...]
     tls: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ _WHEREAMI: Final = (*_PYTHON, "whereami", "--port", "{port}")
 
 
 def build_peers(original: str | None) -> dict[str, Peer]:
-    """All by name; with the path of the original whoami, that too."""
+    """All programs by name, including the original whoami if its path is given."""
     peers = {
         WHOAMI: Peer(_WHOAMI, _OUR_TLS),
         WHOAMI_2: Peer((*_WHOAMI, "--workers", "2"), _OUR_TLS),
@@ -95,18 +95,18 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: its address, its process unless it is none of ours, and when that began."""
+    """A running server: its address, its process if it is ours, and its start time."""
 
     address: str
     pid: int | None = None
     begun: float = 0.0  # by time.monotonic
 
     def cpu_seconds(self) -> float:
-        """Processor time that the server and its children have used."""
+        """CPU time used by the server and its children, in seconds."""
         return sum(sum(map(int, _stat(pid)[11:13])) for pid in self._pids()) / _TICKS
 
     def memory(self) -> int:
-        """Bytes of resident memory; what workers share counts once."""
+        """Bytes of resident memory; pages shared by workers count once."""
         rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self._pids()]
         return sum(int(found[1]) << 10 for text in rollups if (found := re.search(r"Pss:\s+(\d+) kB", text)))
 
@@ -125,13 +125,13 @@ def _stat(pid: int) -> list[str]:
 def _parent(pid: int) -> int:
     try:
         return int(_stat(pid)[1])
-    except OSError:  # it has ended meanwhile
+    except OSError:  # it has exited
         return 0
 
 
 @contextmanager
 def running(peer: Peer, certificate: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Start a server, with TLS where there is a certificate, and end it. Raises NotStarted."""
+    """Starts a server, with TLS if there is a certificate, and stops it. Raises NotStarted."""
     port = _free_port()
     places = {"port": str(port), **(certificate or {})}
     command = [part.format(**places) for part in (*peer.command, *(peer.tls if certificate else ()))]
@@ -158,7 +158,7 @@ def running(peer: Peer, certificate: Mapping[str, str] | None = None) -> Iterato
 
 
 def _free_port() -> int:
-    """Below those that the system gives to clients, or asking could connect a client with itself."""
+    """A free port below the ephemeral range; within it, a client could connect to itself."""
     for port in random.sample(_PORTS, len(_PORTS)):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
@@ -171,7 +171,7 @@ def _takes_connections(port: int) -> bool:
 
 
 def make_certificate(folder: Path) -> dict[str, str]:
-    """The paths of a certificate for 127.0.0.1 and its key (PKCS #8, which Granian asks for)."""
+    """The paths of a certificate for 127.0.0.1 and its key (PKCS #8, as Granian requires)."""
     issued = trustme.CA().issue_cert("127.0.0.1")
     key = load_pem_private_key(issued.private_key_pem.bytes(), None)
     places = {"certificate": folder / "certificate.pem", "key": folder / "key.pem"}

@@ -1,6 +1,6 @@
-"""What others do with a constant: an aiohttp ``application``, and ``grpcio``.
+"""Reference servers that return a constant: an aiohttp ``application``, and ``grpcio``.
 
-The arguments: which of them, a port, and for aiohttp maybe a certificate and its key.
+Arguments: which one, a port, and for aiohttp optionally a certificate and its key.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from aiohttp import web
 
 
 async def one(request: web.Request) -> web.Response:
-    """The smallest answer, once the body is read."""
+    """The smallest answer, after reading the body."""
     await request.read()
     return web.Response(text="1")
 
 
 async def serve_http(port: int, *certificate: str) -> None:
-    """Serve until the process is ended."""
+    """Serves until the process is stopped."""
     application = web.Application()
     application.router.add_route("*", "/{any:.*}", one)
     runner = web.AppRunner(application, access_log=None)
@@ -33,7 +33,7 @@ async def serve_http(port: int, *certificate: str) -> None:
 
 
 async def serve_rpc(port: int) -> None:
-    """Serve Bench as grpcio does it with a constant: field 1, the number 1."""
+    """Serves Bench as a constant on grpcio: field 1, the number 1."""
 
     async def bench(request: bytes, context: object) -> bytes:
         return b"\x08\x01"

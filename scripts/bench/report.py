@@ -1,4 +1,4 @@
-"""From samples to a table."""
+"""Summarises samples in a table."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -8,12 +8,12 @@ from typing import Final
 from scripts.bench.load import Load
 from scripts.bench.peers import APPLICATION, GRANIAN, GRPCIO, NODE, ORIGINAL, UVICORN
 
-REFERENCES: Final = (APPLICATION, GRANIAN, UVICORN, GRPCIO, NODE, ORIGINAL)  # those that ratios are to
+REFERENCES: Final = (APPLICATION, GRANIAN, UVICORN, GRPCIO, NODE, ORIGINAL)  # ratios are relative to these
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One server's round of a work: what the load saw, and what the server used up meanwhile."""
+    """One server's round of a work: the load's result, and the server's resource usage."""
 
     load: Load
     cpu_seconds: float
@@ -25,15 +25,15 @@ Samples = dict[tuple[str, str], list[Sample]]  # by work and server, in the orde
 
 @dataclass(frozen=True)
 class Row:
-    """Medians of the rounds. Ratios are of requests a second; None where there is no such figure."""
+    """Medians of the rounds. Ratios are of requests per second; None where there is no such figure."""
 
     work: str
     name: str
-    rate: float  # requests a second
+    rate: float  # requests per second
     p50: float  # seconds
     p99: float
     bytes_per_second: float
-    cpu: float | None  # seconds for a request
+    cpu: float | None  # seconds per request
     memory: float | None  # bytes
     ratios: dict[str, float]  # to each reference that does the same work
     half_p99: float | None  # seconds, at half of the bare application's load
@@ -67,7 +67,7 @@ def _median(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> flo
 
 
 def ratio(samples: Sequence[Sample], others: Sequence[Sample]) -> float:
-    """Of rates, round by round: what disturbs the machine for a while disturbs both."""
+    """The median of the rounds' ratios: a disturbance of the machine affects both servers."""
     return statistics.median(one.load.rate / two.load.rate for one, two in zip(samples, others, strict=True))
 
 
@@ -88,7 +88,7 @@ def _text(value: float | None, form: str, factor: float = 1) -> str:
 
 
 def render_table(rows: Sequence[Row]) -> str:
-    """The rows under a line of titles, by work. A ratio's column is there if any row has it."""
+    """The rows below a line of titles, by work. A ratio's column is shown if any row has it."""
     lines = list(_cells(rows))
     sizes = [max(len(line[place]) for line in lines) + 2 for place in range(len(lines[0]))]
     texts = []
@@ -103,7 +103,7 @@ def render_table(rows: Sequence[Row]) -> str:
 
 
 def render_markdown(rows: Sequence[Row]) -> str:
-    """The same as a table for the README, with requests, processor time, p99, memory and ratios."""
+    """The same as a table for the README, with requests, CPU time, p99, memory and ratios."""
     lines = [[line[place] for place in (0, 1, 2, 3, 5, *range(8, len(line)))] for line in _cells(rows)]
     lines.insert(1, ["---", "---", *("---:" for _ in lines[0][2:])])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""What is asked of whom."""
+"""The works, and the servers that do them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,14 +19,14 @@ from scripts.bench.peers import (
 
 @dataclass(frozen=True)
 class Work:
-    """A title, the target, the kind of load (as full_load has it), and the names of those that do it."""
+    """A title, the target, the kind of load (see full_load), and the names of its servers."""
 
     title: str
     target: str
     kind: str
     names: tuple[str, ...]
     tls: bool = False
-    paced: bool = False  # at half of the bare application's load too
+    paced: bool = False  # also at half of the bare application's load
 
 
 WORKS: Final = (

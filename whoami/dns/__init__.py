@@ -1,1 +1,1 @@
-"""``whoami dns NAME``: which addresses a name has, and which of them this client takes."""
+"""``whoami dns NAME``: shows which addresses a name has, and which one this client uses."""

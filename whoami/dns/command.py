@@ -17,7 +17,7 @@ from whoami.dns.report import render, sentence
 from whoami.dns.resolv_conf import ResolvConf, parse_resolv_conf
 
 _MOST_COUNT = 1000
-_SECONDS = 30.0  # for all of it
+_SECONDS = 30.0  # for the whole command
 _PROGRAM = Program(
     "whoami dns",
     "[flags] NAME",
@@ -59,7 +59,7 @@ class Options:
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, resolv_conf: str) -> int:
-    """Look a name up as the file at `resolv_conf` says, and tell; the exit status. Raises Usage."""
+    """Looks a name up with the configuration at `resolv_conf`; returns the exit status. Raises Usage."""
     options = read_options(_PROGRAM, Options, arguments, environ)
     if not options.name:
         raise Usage(2, "whoami dns: NAME is missing (see whoami dns --help)")
@@ -79,12 +79,12 @@ def _read(path: str, environ: Mapping[str, str]) -> ResolvConf:
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read(1 << 16)
     except OSError:
-        text = ""  # glibc then asks 127.0.0.1
+        text = ""  # glibc then uses 127.0.0.1
     return parse_resolv_conf(text, socket.gethostname(), environ)
 
 
 def _check(name: str) -> None:
-    """Raises Usage for what is no name in DNS."""
+    """Raises Usage if `name` is not a DNS name."""
     try:
         dns.name.from_text(name)
         good = not dns.inet.is_address(name) and not set("/:@ ") & set(name) and name.strip(".")

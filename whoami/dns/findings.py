@@ -1,4 +1,4 @@
-"""Everything that one run of ``whoami dns`` finds out, by asking and counting."""
+"""The findings of one run of ``whoami dns``."""
 
 import socket
 import threading
@@ -16,24 +16,24 @@ from whoami.dns.query import Answer, OutOfTime, Resolver
 from whoami.dns.resolv_conf import ResolvConf
 
 MOST_ADDRESSES = 100  # that are counted and shown
-_PORT_NAMES = ("_http._tcp.", "_https._tcp.", "_grpc._tcp.")  # DNS has no list of a service's ports
+_PORT_NAMES = ("_http._tcp.", "_https._tcp.", "_grpc._tcp.")  # DNS cannot list a service's ports
 
 
 @dataclass(frozen=True)
 class Try:
-    """One name that was tried, and its answer."""
+    """A name that was tried, and its answer."""
 
     name: str
     why: str  # ``search list``, ``as given``, ``absolute``
     status: str  # an RCODE, or why there was no answer
     addresses: tuple[str, ...] = ()
     ttl: int | None = None  # seconds
-    canonical: str = ""  # where a CNAME led to
+    canonical: str = ""  # the target of a CNAME
 
 
 @dataclass(frozen=True)
 class Row:
-    """One address: how often it came first, and how near it is."""
+    """An address, how often it came first, and its prefix match."""
 
     address: str
     from_dns: int
@@ -45,7 +45,7 @@ class Row:
 class Service:
     """SRV records with one name and one port."""
 
-    name: str  # what was asked, without the domain: ``_http._tcp``, or ``any port``
+    name: str  # the query without the domain: ``_http._tcp``, or ``any port``
     port: int
     targets: tuple[str, ...]
     ttl: int | None
@@ -53,21 +53,21 @@ class Service:
 
 @dataclass
 class Findings:
-    """All of it; plain values, so that JSON has the same."""
+    """All findings, as plain values for JSON."""
 
     name: str
     conf: ResolvConf
     count: int  # how often to ask
     asked_dns: int = 0
-    asked_getaddrinfo: int | None = None  # None: it was not to be asked
+    asked_getaddrinfo: int | None = None  # None: getaddrinfo was not used
     out_of_time: bool = False
     tried: list[Try] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    more: int = 0  # addresses that were left out
+    more: int = 0  # addresses that are not shown
     services: list[Service] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The findings as a JSON object."""
         rows = [
             {"address": row.address, "dns": row.from_dns, "getaddrinfo": row.from_getaddrinfo}
             | row.nearness._asdict()
@@ -86,7 +86,7 @@ class Findings:
 
 
 def look(name: str, conf: ResolvConf, port: int, count: int, seconds: float, getaddrinfo: bool) -> Findings:
-    """Ask for a name `count` times, in at most about so many seconds; by getaddrinfo too, where told to."""
+    """Queries a name `count` times, in about `seconds` at most; optionally by getaddrinfo too."""
     found = Findings(name, conf, count)
     deadline = time.monotonic() + seconds
     resolver = Resolver(conf, port, deadline)
@@ -119,7 +119,7 @@ def look(name: str, conf: ResolvConf, port: int, count: int, seconds: float, get
 
 
 def _try_names(found: Findings, resolver: Resolver) -> Try | None:
-    """Go through the names until one has addresses (or services, for a name such as _http._tcp.kubia)."""
+    """Tries the names until one has addresses (or services, for a name such as _http._tcp.kubia)."""
     kinds = [RdataType.SRV] if found.name.startswith("_") else [RdataType.A, RdataType.AAAA]
     for name, why in found.conf.names(found.name):
         answers: list[Answer] = []
@@ -136,7 +136,7 @@ def _try_names(found: Findings, resolver: Resolver) -> Try | None:
         if records:
             return entry
         if answers[-1].final and why == "search list" and status != "SERVFAIL":
-            return None  # glibc gives up where a server did not answer, and goes on after a SERVFAIL
+            return None  # glibc gives up if a server did not answer, but continues after SERVFAIL
     return None
 
 
@@ -155,7 +155,7 @@ def _count_dns(
 
 
 def _services(resolver: Resolver, name: str) -> Iterator[Service]:
-    """The SRV records of the usual port names, and what the name itself has beyond (CoreDNS: every port)."""
+    """The SRV records of the usual port names, and any others of the name itself (CoreDNS: every port)."""
     seen: set[tuple[int, tuple[str, ...]]] = set()
     for prefix in ("",) if name.startswith("_") else (*_PORT_NAMES, ""):
         answer = resolver.ask(prefix + name, RdataType.SRV)
@@ -169,7 +169,7 @@ def _services(resolver: Resolver, name: str) -> Iterator[Service]:
 
 
 def _ask_library(name: str, count: int, deadline: float) -> list[str]:
-    """The first address of each of `count` calls of getaddrinfo, empty where it failed; fewer, out of time."""
+    """The first address of each of `count` calls of getaddrinfo, empty on failure; fewer if time runs out."""
     firsts: list[str] = []
 
     def ask() -> None:
@@ -182,7 +182,7 @@ def _ask_library(name: str, count: int, deadline: float) -> list[str]:
             except (OSError, UnicodeError):
                 firsts.append("")
 
-    # in a thread that the end of the process does not wait for: one call may take a minute
+    # in a daemon thread, because one call may take a minute
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,4 +1,4 @@
-"""What rule 9 of RFC 6724 compares: the bits that an address has in common with the client's own."""
+"""The comparison in rule 9 of RFC 6724: the bits that an address shares with the client's own."""
 
 import contextlib
 import ipaddress
@@ -7,32 +7,32 @@ from typing import NamedTuple
 
 from podkit.pod.netlink import read_networks
 
-_DISCARD = 9  # a port to connect a UDP socket to: nothing is sent
+_DISCARD = 9  # a port to connect a UDP socket to; nothing is sent
 
 
 class Nearness(NamedTuple):
-    """How near an address is."""
+    """How well an address matches the client's own."""
 
-    source: str = ""  # the client's own address on the way there; empty where there is no way
+    source: str = ""  # the client's own address on that route; empty if there is no route
     length: int | None = None  # of its network's prefix
-    bits: int | None = None  # in common; None for an IPv4 address outside of the network, which counts nothing
+    bits: int | None = None  # in common; None for an IPv4 address outside the network, which does not count
 
 
 def measure(address: str, networks: dict[str, int]) -> Nearness:
-    """The nearness of an address as glibc counts it, given the own addresses and their prefixes' lengths."""
+    """The match of an address by glibc's rules, given the client's addresses and their prefix lengths."""
     source = _source(address)
     if not source:
         return Nearness()
     length = networks.get(source)
     theirs, ours = ipaddress.ip_address(address), ipaddress.ip_address(source)
     bits = theirs.max_prefixlen - (int(theirs) ^ int(ours)).bit_length()
-    if theirs.version == 4 and length is not None and bits < length:  # glibc looks at the mask for IPv4 only
+    if theirs.version == 4 and length is not None and bits < length:  # glibc checks the netmask for IPv4 only
         return Nearness(source, length)
     return Nearness(source, length, bits)
 
 
 def own_networks() -> dict[str, int]:
-    """The own addresses and the length of their prefixes; empty where the system does not tell."""
+    """The client's addresses and their prefix lengths; empty if the system does not provide them."""
     with contextlib.suppress(OSError, AttributeError):
         return dict(read_networks())
     return {}

@@ -1,4 +1,4 @@
-"""Questions to the name servers as glibc's stub resolver puts them: servers in turn, attempts, time limits."""
+"""DNS queries in the manner of glibc's stub resolver: servers in turn, attempts, timeouts."""
 
 import socket
 import time
@@ -18,22 +18,22 @@ _NEXT_SERVER = (dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED)
 
 
 class OutOfTime(Exception):
-    """The command's whole time is over."""
+    """The command's time limit has passed."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: `status` is an RCODE (``NOERROR``, ``NXDOMAIN``), or why there was none."""
+    """An answer: `status` is an RCODE (``NOERROR``, ``NXDOMAIN``), or why there was none."""
 
     status: str
-    records: tuple[str, ...] = ()  # in the order of the answer, as zone files write them: control bytes escaped
+    records: tuple[str, ...] = ()  # in the answer's order, in zone file syntax with escaped control bytes
     ttl: int | None = None  # seconds
-    canonical: str = ""  # the name that a CNAME led to
+    canonical: str = ""  # the target of a CNAME
     final: bool = False  # no server answered: glibc stops here
 
 
 class Resolver:
-    """Asks servers until `deadline`, on the monotonic clock."""
+    """Queries servers until `deadline`, on the monotonic clock."""
 
     def __init__(self, conf: ResolvConf, port: int, deadline: float) -> None:
         self._conf = conf
@@ -41,7 +41,7 @@ class Resolver:
         self._deadline = deadline
 
     def ask(self, name: str, kind: RdataType) -> Answer:
-        """The answer of the first server that has one. Raises OutOfTime."""
+        """The answer of the first server that gives one. Raises OutOfTime."""
         question = dns.message.make_query(name, kind)
         answer = Answer("no answer")
         for attempt in range(self._conf.attempts):
@@ -62,7 +62,7 @@ class Resolver:
             family = dns.inet.af_for_address(server)
             with socket.socket(family, socket.SOCK_DGRAM) as channel:
                 channel.setblocking(False)
-                # connected, so that a server that is not there is known at once
+                # connected, so that an unreachable server is detected immediately
                 channel.connect(dns.inet.low_level_address_tuple((server, self._port), family))
                 reply, _ = dns.query.udp_with_fallback(
                     question, server, patience, self._port, ignore_unexpected=True, udp_sock=channel
@@ -83,7 +83,7 @@ def _read(reply: dns.message.Message, status: str) -> Answer:
     assert isinstance(reply, dns.message.QueryMessage)
     try:
         chain = reply.resolve_chaining()
-    except dns.exception.DNSException:  # a loop of CNAMEs, or no question in it
+    except dns.exception.DNSException:  # a CNAME loop, or no question in it
         return Answer(status)
     canonical = chain.canonical_name.to_text() if chain.cnames else ""
     if chain.answer is None:

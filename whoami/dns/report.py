@@ -1,20 +1,20 @@
-"""What ``whoami dns`` says: a table, and a sentence that holds for what was seen."""
+"""The output of ``whoami dns``: a table, and a sentence that the observations support."""
 
 from collections.abc import Iterator
 
 from whoami.dns.findings import Findings, Row, Service, Try
 
 _NEVER = "–"
-_ENOUGH = 5  # answers, before a sentence is made of them
+_ENOUGH = 5  # answers needed for a sentence
 
 
 def render(found: Findings) -> str:
-    """All of it, as lines for people."""
+    """The complete report as text."""
     return "\n".join([*_tried(found), *_addresses(found), sentence(found), *_services(found)])
 
 
 def sentence(found: Findings) -> str:
-    """Who chooses, DNS or this C library, as far as the answers tell."""
+    """Who chooses, DNS or the C library, as far as the answers show."""
     if not found.rows:
         return _nothing(found)
     dns = [row for row in found.rows if row.from_dns]
@@ -52,9 +52,9 @@ def _shuffled(dns: list[Row]) -> bool:
 
 
 def _rule(rows: list[Row], library: list[Row]) -> str:
-    """The rule of RFC 6724 that explains which addresses come first; empty where none does.
+    """The rule of RFC 6724 that explains which addresses come first; empty if none does.
 
-    The families are compared by other rules, so rule 9 has to explain the choice within one.
+    Other rules compare the families, so rule 9 must explain the choice within one family.
     """
     families = {":" in row.address for row in library}
     if len(families) > 1:
@@ -141,7 +141,7 @@ def _services(found: Findings) -> Iterator[str]:
 
 
 def _target(service: Service, found: Findings) -> str:
-    """The first target, as short as the name that was asked for."""
+    """The first target, abbreviated like the queried name."""
     target, given = service.targets[0].rstrip("."), found.name.rstrip(".")
     head, within, _ = target.partition(f".{given}.")
     return f"{head}.{given}…" if within else target

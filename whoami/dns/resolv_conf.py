@@ -1,16 +1,16 @@
-"""The resolver's configuration as glibc reads it: ``man 5 resolv.conf``, glibc's resolv/res_init.c."""
+"""The resolver's configuration, parsed like glibc: ``man 5 resolv.conf``, glibc's resolv/res_init.c."""
 
 import contextlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_MOST_SERVERS = 3  # glibc's MAXNS; it takes no notice of further ones
+_MOST_SERVERS = 3  # glibc's MAXNS; it ignores further ones
 _MOST = {"ndots": 15, "timeout": 30, "attempts": 5}  # glibc's RES_MAXNDOTS, RES_MAXRETRANS, RES_MAXRETRY
 _MOST_NAMES = 32  # glibc has no bound since 2.26
 
 
 class ResolvConf(NamedTuple):
-    """Whom to ask, and which names to try."""
+    """Which servers to query, and which names to try."""
 
     servers: tuple[str, ...]
     search: tuple[str, ...]
@@ -19,9 +19,9 @@ class ResolvConf(NamedTuple):
     attempts: int = 2
 
     def names(self, name: str) -> list[tuple[str, str]]:
-        """The names to try for a name, in order, each with why: glibc's __res_context_search.
+        """The names to try, in order, each with the reason: glibc's __res_context_search.
 
-        A name with a dot at its end, or with `ndots` dots, is tried as it is first; others last.
+        A name that ends in a dot, or has at least `ndots` dots, is tried unchanged first; others last.
         """
         if name.endswith("."):
             return [(name, "absolute")]
@@ -35,7 +35,7 @@ class ResolvConf(NamedTuple):
 
 
 def parse_resolv_conf(text: str, hostname: str, environ: Mapping[str, str]) -> ResolvConf:
-    """What the file and the variables LOCALDOMAIN and RES_OPTIONS say; the last `domain` or `search` holds."""
+    """Parses the file and the variables LOCALDOMAIN and RES_OPTIONS; the last `domain` or `search` wins."""
     servers: list[str] = []
     search = hostname.partition(".")[2].split()
     options: list[str] = []

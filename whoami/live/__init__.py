@@ -1,1 +1,1 @@
-"""``/.live``: one page that shows, request by request, which pod answers."""
+"""``/.live``: a page that shows which pod answers each request."""

@@ -1,4 +1,4 @@
-"""The page behind ``/.live``, as it lies beside this module: one file, 7 kB with gzip."""
+"""The page behind ``/.live``, from the file next to this module: 7 kB with gzip."""
 
 import base64
 import gzip
@@ -11,10 +11,10 @@ from podkit.message import Fields, Request, Response
 
 
 class Live:
-    """The endpoint. It reads the page when it is first asked for."""
+    """The endpoint. It reads the page on the first request."""
 
     def __call__(self, request: Request) -> Response:
-        """The page, with gzip for clients that take it."""
+        """The page, compressed if the client accepts gzip."""
         if accepts_gzip(request.head.header(b"Accept-Encoding")):
             return Response(headers=(*self._headers, (b"Content-Encoding", b"gzip")), body=self._gzipped)
         return Response(headers=self._headers, body=self._page)
@@ -40,7 +40,7 @@ class Live:
 
 
 def accepts_gzip(accepted: bytes) -> bool:
-    """Whether an Accept-Encoding header names gzip, and not with a weight of 0: RFC 9110, section 12.5.3."""
+    """Whether Accept-Encoding contains gzip with a weight other than 0 (RFC 9110, 12.5.3)."""
     for entry in accepted.decode("latin-1").lower().split(","):
         coding, _, weight = entry.replace(" ", "").partition(";q=")
         if coding == "gzip":
@@ -49,7 +49,7 @@ def accepts_gzip(accepted: bytes) -> bool:
 
 
 def _policy(page: bytes) -> bytes:
-    """A Content-Security-Policy that allows the page's own script and style, by their hashes, alone."""
+    """A Content-Security-Policy that allows only the page's own script and style, by their hashes."""
     script, style = (_hash(page, tag) for tag in (b"script", b"style"))
     return (
         b"default-src 'none'; script-src %s; style-src %s; connect-src 'self'; img-src data:; "

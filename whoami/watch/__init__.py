@@ -1,1 +1,1 @@
-"""``whoami watch URL``: ask again and again, and tell which pod answered."""
+"""``whoami watch URL``: sends requests and shows which pod answered each."""

@@ -1,4 +1,4 @@
-"""Requests over HTTP/2 to one target: on one connection, and on another when that takes no more."""
+"""Requests over HTTP/2 to one target, on as few connections as possible."""
 
 import asyncio
 import ssl
@@ -10,12 +10,12 @@ from whoami.watch.outcome import Lost, LostError, NotSpokenError
 from whoami.watch.target import Target
 
 _MOST_CONNECTIONS: Final = 500
-_ATTEMPTS: Final = 3  # for a request that a connection about to close has not taken
-_NO_PROTOCOL: Final = "no application protocol"  # OpenSSL's words for the alert of RFC 7301
+_ATTEMPTS: Final = 3  # for a request that a closing connection did not process
+_NO_PROTOCOL: Final = "no application protocol"  # OpenSSL's text for the alert of RFC 7301
 
 
 class Channel:
-    """Sends requests on one connection, and on another when that takes no more."""
+    """Sends requests on one connection, and opens another when that accepts no more."""
 
     def __init__(self, target: Target) -> None:
         self.connections = 0
@@ -27,7 +27,7 @@ class Channel:
     async def request(
         self, method: str, path: str, fields: Sequence[tuple[str, str]], body: bytes = b""
     ) -> Response:
-        """The answer, with LIMIT bytes of its body at most. Raises OSError, LostError and NotSpokenError."""
+        """The answer, with at most LIMIT bytes of its body. Raises OSError, LostError and NotSpokenError."""
         url = self._target.url
         authority = url.host_port_subcomponent or ""
         head = [(":method", method), (":scheme", url.scheme), (":authority", authority), (":path", path)]
@@ -40,7 +40,7 @@ class Channel:
         raise LostError(Lost.RESET, "the peer accepts no requests")
 
     def close(self) -> None:
-        """Say goodbye on each connection."""
+        """Closes each connection gracefully."""
         for connection in self._open:
             connection.close()
 

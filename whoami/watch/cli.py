@@ -30,7 +30,7 @@ class UsageError(Exception):
 
 
 class HelpWanted(Exception):
-    """The text is the help."""
+    """The help was requested; the text is the help."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -131,8 +131,8 @@ def _build_parser() -> _Parser:
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
-    """What a command line says, without the word watch. Raises UsageError and HelpWanted."""
-    long = re.compile("-[a-z][a-z-]")  # one dash will do, as for the server's flags
+    """Parses a command line without the word watch. Raises UsageError and HelpWanted."""
+    long = re.compile("-[a-z][a-z-]")  # one dash is enough, as for the server's flags
     words = [f"-{word}" if long.match(word) else word for word in arguments]
     parser = _build_parser()
     if {"--help", "-h"} & set(words):
@@ -155,7 +155,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> int:
-    """Run ``whoami watch``; the exit status: 0, 1 if a request was lost, 2 for a bad command line."""
+    """Runs ``whoami watch``; returns the exit status: 0, 1 if a request was lost, 2 for a bad command line."""
     try:
         options = parse_options(arguments)
     except UsageError as problem:
@@ -171,6 +171,6 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
     status = 1
     try:
         status = asyncio.run(run())
-    except* BrokenPipeError:  # nobody reads any more; nor shall Python try when it ends
+    except* BrokenPipeError:  # the reader is gone; keep Python from flushing at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection of a client, each request a stream of it. Only this module knows h2."""
+"""One HTTP/2 client connection; each request is a stream. Only this module uses h2."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -22,18 +22,18 @@ from h2.settings import SettingCodes, Settings
 from whoami.watch.outcome import Lost, LostError, NotSpokenError
 from whoami.watch.peer import LIMIT
 
-_MOST_UNSENT: Final = 1 << 20  # bytes of answers to pings and settings that the peer does not take
-_SETTINGS: Final = 4  # the type of the frame that a peer begins with (RFC 9113, 3.4)
-_LAST_STREAM: Final = 1 << 30  # far from where the numbers end
+_MOST_UNSENT: Final = 1 << 20  # bytes of replies to pings and settings that the peer does not read
+_SETTINGS: Final = 4  # the type of a peer's first frame (RFC 9113, 3.4)
+_LAST_STREAM: Final = 1 << 30  # far below the last stream number
 
 
 class NotTakenError(Exception):
-    """The peer says that it has not looked at the request: it may be sent again (RFC 9113, 8.7)."""
+    """The peer did not process the request: it may be sent again (RFC 9113, 8.7)."""
 
 
 @dataclass
 class Response:
-    """An answer: `headers` are those of its trailers too."""
+    """An answer: `headers` include those of its trailers."""
 
     connection: int
     done: "asyncio.Future[None]"
@@ -41,22 +41,22 @@ class Response:
     body: bytearray = field(default_factory=bytearray)
 
     def header(self, name: str) -> str:
-        """The first header of that name, else nothing."""
+        """The first header of that name, else empty."""
         return next((value for key, value in self.headers if key == name), "")
 
     @property
     def status(self) -> int:
-        """The status; 0 where it is no number."""
+        """The status; 0 if it is not a number."""
         status = self.header(":status")
         return int(status) if status.isascii() and status.isdigit() else 0
 
 
 class Http2Connection(asyncio.Protocol):
-    """A connection; `number` goes into its responses."""
+    """A connection; `number` identifies it in its responses."""
 
     def __init__(self, number: int) -> None:
         self.closed = False
-        self._problem: Exception = NotTakenError()  # why it is closed
+        self._problem: Exception = NotTakenError()  # why it closed
         self._number = number
         self._transport: asyncio.Transport | None = None
         self._leaving = False
@@ -68,24 +68,24 @@ class Http2Connection(asyncio.Protocol):
         self._h2.local_settings = Settings(client=True, initial_values=limits)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the preface."""
+        """Sends the preface."""
         self._transport = cast(asyncio.Transport, transport)
         self._h2.initiate_connection()
         self._flush()
 
     @property
     def has_room(self) -> bool:
-        """Whether one more request can be sent."""
+        """Whether another request can be sent."""
         most = self._h2.remote_settings.max_concurrent_streams
         fresh = self._h2.highest_outbound_stream_id < _LAST_STREAM
         return not self.closed and not self._leaving and fresh and len(self._streams) < most
 
     async def exchange(self, fields: list[tuple[str, str]], body: bytes) -> Response:
-        """Send a request and wait for all of its answer.
+        """Sends a request and waits for the complete answer.
 
         Raises OSError, LostError, NotSpokenError and NotTakenError.
         """
-        if self.closed:  # it may have ended with the handshake
+        if self.closed:  # it may have closed during the handshake
             raise self._problem
         response = Response(self._number, asyncio.get_running_loop().create_future())
         try:
@@ -106,7 +106,7 @@ class Http2Connection(asyncio.Protocol):
         return response
 
     def data_received(self, data: bytes) -> None:
-        """Give h2 one frame at a time: it takes GOAWAY for the end, and streams under way go on."""
+        """Feeds h2 one frame at a time: it treats GOAWAY as the end, but open streams continue."""
         if self.closed:
             return
         self._input += data
@@ -132,11 +132,11 @@ class Http2Connection(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, problem: Exception | None) -> None:
-        """What is under way is lost."""
+        """Requests in flight are lost."""
         self._end(problem if isinstance(problem, OSError) else ConnectionResetError("the peer hung up"))
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Closes gracefully."""
         if not self.closed:
             self._h2.close_connection()
             self._flush()

@@ -1,4 +1,4 @@
-"""The messages of a gRPC call; loads protobuf."""
+"""The messages of a gRPC call; imports protobuf."""
 
 from google.protobuf.message import DecodeError
 
@@ -10,12 +10,12 @@ from whoami.watch.peer import LIMIT
 
 
 def call_message() -> bytes:
-    """What a call sends."""
+    """The request message of a call."""
     return frame(WhoamiRequest().SerializeToString())
 
 
 def read_reply(body: bytes, encoding: str) -> str:
-    """The host name that a reply tells. Raises LostError."""
+    """The host name in a reply. Raises LostError."""
     try:
         message = read_only_message(body, (encoding or "identity").encode("latin-1"), LIMIT)
         return WhoamiReply.FromString(message).hostname

@@ -1,4 +1,4 @@
-"""Ask over HTTP/1.1 by aiohttp's client: on new connections, or on connections that are kept."""
+"""Requests over HTTP/1.1 with aiohttp's client, on new or keep-alive connections."""
 
 import socket
 
@@ -32,9 +32,9 @@ _MOST_COOKIES = 50
 
 
 class Http1:
-    """Each request that is under way has a connection of its own: a new one, or one that was left free.
+    """Each request in flight has its own connection: a new one, or a free keep-alive one.
 
-    A free connection is one of a session that may have one. So each answer's connection is known.
+    Every session has at most one connection, so each answer's connection is known.
     """
 
     def __init__(self, target: Target, keep_alive: bool, cookies: bool) -> None:
@@ -47,7 +47,7 @@ class Http1:
         self._free: list[_Lane] = []
 
     async def ask(self) -> Reply:
-        """The answer to one more request."""
+        """Sends one request and returns the answer."""
         lane = self._free.pop() if self._free else self._open()
         try:
             return await lane.ask()
@@ -64,7 +64,7 @@ class Http1:
             self._free.append(lane)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Closes all connections."""
         for lane in self._lanes:
             await lane.session.close()
 
@@ -74,7 +74,7 @@ class Http1:
             force_close=not self._keep_alive,
             ssl=self._tls or True,
             resolver=_Resolver(self._target),
-            use_dns_cache=False,  # its cache would take the addresses in turn, as no other client does
+            use_dns_cache=False,  # its cache would rotate through the addresses, unlike any other client
         )
         lane = _Lane(self, connector, self._target, self._jar, self._keep_alive)
         self._lanes.append(lane)
@@ -90,10 +90,10 @@ class _Lane:
         self._way = way
         self._url = target.url
         self._connection = 0
-        self._is_fresh = False  # the connection of the request that is under way was opened for it
+        self._is_fresh = False  # the connection was opened for the current request
         trace = TraceConfig()
         trace.on_connection_create_end.append(self._count)
-        # what has been compressed might grow without a bound
+        # compressed data might expand without a bound
         headers = CIMultiDict({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
         if not keep_alive:
             headers["Connection"] = "close"
@@ -108,7 +108,7 @@ class _Lane:
         )
 
     async def ask(self) -> Reply:
-        """The answer; what is beyond its limit stays unread, and the connection ends."""
+        """The answer; anything beyond the limit stays unread, and the connection is closed."""
         self._is_fresh = False
         async with self.session.get(self._url, allow_redirects=False) as response:
             body = await _read_start(response)
@@ -120,7 +120,7 @@ class _Lane:
         self._is_fresh = True
 
     async def _lose(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """aiohttp repeats a GET whose connection ended early. Unless that was a kept one, it is lost."""
+        """aiohttp repeats a GET whose connection ended early. On a new connection, it counts as lost."""
         try:
             return await handler(request)
         except (ClientOSError, ServerDisconnectedError) as problem:
@@ -130,7 +130,7 @@ class _Lane:
 
 
 class _Resolver(AbstractResolver):
-    """The system's resolver, but for the addresses that the command line gives."""
+    """The system's resolver, with the addresses from the command line."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -139,7 +139,7 @@ class _Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Addresses in the order of the system."""
+        """Addresses in the system's order."""
         pinned = self._target.pinned.get((host, port))
         found = await self._system.resolve(pinned or host, port, family)
         for entry in found:
@@ -147,7 +147,7 @@ class _Resolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """There is nothing to close."""
 
 
 async def _read_start(response: ClientResponse) -> bytes:
@@ -160,11 +160,11 @@ async def _read_start(response: ClientResponse) -> bytes:
 
 
 def make_jar(cookies: bool) -> AbstractCookieJar:
-    """A jar that keeps cookies (of addresses too), or one that keeps none."""
+    """A jar that keeps cookies (also of addresses), or one that keeps none."""
     return CookieJar(unsafe=True) if cookies else DummyCookieJar()
 
 
 def tidy(jar: AbstractCookieJar) -> None:
-    """Forget all cookies where a peer sets more than any browser session needs."""
+    """Drops all cookies if a peer sets more than any browser session needs."""
     if len(jar) > _MOST_COOKIES:
         jar.clear()

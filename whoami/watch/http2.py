@@ -1,4 +1,4 @@
-"""Ask over HTTP/2, and by gRPC."""
+"""Requests over HTTP/2, and gRPC calls."""
 
 from typing import Final
 
@@ -11,11 +11,11 @@ from whoami.watch.target import Target
 
 _CALL: Final = "/whoami.Whoami/Whoami"
 _UNIMPLEMENTED: Final = "12"
-_VERSION_NOT_SUPPORTED: Final = 505  # whoami's own word, where a proxy asks it for a call by HTTP/1.1
+_VERSION_NOT_SUPPORTED: Final = 505  # whoami's own status, if a proxy forwards a call over HTTP/1.1
 
 
 class Http2:
-    """HTTP/2: with prior knowledge, or agreed on by TLS."""
+    """HTTP/2: with prior knowledge, or negotiated by TLS."""
 
     def __init__(self, target: Target, cookies: bool) -> None:
         self._url = target.url
@@ -24,22 +24,22 @@ class Http2:
 
     @property
     def connections(self) -> int:
-        """How many were opened so far."""
+        """The number of connections opened so far."""
         return self._channel.connections
 
     async def ask(self) -> Reply:
-        """The answer to one more GET."""
+        """Sends one GET and returns the answer."""
         response = await self.request("GET", self._url.raw_path_qs, [("accept", "*/*")])
         return Reply(response.status, read_peer(bytes(response.body)), response.connection)
 
     async def close(self) -> None:
-        """Say goodbye."""
+        """Closes gracefully."""
         self._channel.close()
 
     async def request(
         self, method: str, path: str, fields: list[tuple[str, str]], body: bytes = b""
     ) -> Response:
-        """The answer to a request that carries the cookies kept so far."""
+        """Sends a request with the cookies kept so far and returns the answer."""
         if cookies := self._jar.filter_cookies(self._url):
             fields.append(("cookie", cookies.output(attrs=[], header="", sep=";").strip()))
         fields.append(("user-agent", USER_AGENT))
@@ -54,7 +54,7 @@ class Grpc(Http2):
     """gRPC: calls of ``whoami.Whoami/Whoami``, whose reply has the host name."""
 
     async def ask(self) -> Reply:
-        """The reply to one more call."""
+        """Makes one call and returns the reply."""
         from whoami.watch.grpc import call_message, read_reply
 
         fields = [("content-type", "application/grpc"), ("te", "trailers")]

@@ -1,4 +1,4 @@
-"""What becomes of one request."""
+"""The outcome of one request."""
 
 import asyncio
 import errno
@@ -17,8 +17,8 @@ class Lost(StrEnum):
     REFUSED = "refused"
     RESET = "reset"
     TIMED_OUT = "timed out"
-    SERVER_ERROR = "5xx"  # of gRPC too: any status that tells of an error
-    OTHER = "other"  # no such name, no route, an untrusted certificate, not HTTP
+    SERVER_ERROR = "5xx"  # also any gRPC error status
+    OTHER = "other"  # unknown name, no route, an untrusted certificate, not HTTP
 
 
 class LostError(Exception):
@@ -30,12 +30,12 @@ class LostError(Exception):
 
 
 class NotSpokenError(Exception):
-    """The peer does not speak this protocol; the text says how that showed."""
+    """The peer does not speak this protocol; the text says how that was detected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: its status, who gave it, and the number of the connection that it came on."""
+    """An answer: its status, its peer, and the number of its connection."""
 
     status: int
     peer: Peer
@@ -43,22 +43,22 @@ class Reply:
 
 
 class Way(Protocol):
-    """A way to ask."""
+    """A way to send requests."""
 
     @property
     def connections(self) -> int:
-        """How many were opened so far."""
+        """The number of connections opened so far."""
 
     async def ask(self) -> Reply:
-        """The answer to one more request. Raises OSError, LostError and NotSpokenError."""
+        """Sends one request and returns the answer. Raises OSError, LostError and NotSpokenError."""
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Closes all connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request: when it ended (Unix time), how many seconds it took, its answer or how it was lost."""
+    """One request: its end (Unix time), its duration in seconds, and its answer or how it was lost."""
 
     at: float
     seconds: float
@@ -68,7 +68,7 @@ class Outcome:
 
 
 async def ask(way: Way, patience: float) -> Outcome:
-    """Ask once, for `patience` seconds at most. Raises NotSpokenError."""
+    """Sends one request, for `patience` seconds at most. Raises NotSpokenError."""
     start = time.monotonic()
     reply, lost, why = None, None, ""
     try:
@@ -84,7 +84,7 @@ async def ask(way: Way, patience: float) -> Outcome:
 
 
 def _judge(problem: OSError) -> tuple[Lost, str]:
-    """Which kind of loss an error of the system is; aiohttp's have the system's own inside."""
+    """Classifies an OSError; aiohttp's errors wrap the system's."""
     text = clean_text(str(problem))
     if isinstance(problem, TimeoutError) or problem.errno == errno.ETIMEDOUT:
         return Lost.TIMED_OUT, text

@@ -1,4 +1,4 @@
-"""Who answered? Read from the replies of several servers; their text is not trusted."""
+"""Finds out who answered, from the replies of several servers. Their text is untrusted."""
 
 import json
 import re
@@ -6,35 +6,35 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-LIMIT: Final = 64 << 10  # bytes that are read of an answer
-_LONGEST: Final = 63  # characters that are kept of a name, from its end, where names of pods differ
+LIMIT: Final = 64 << 10  # bytes read of an answer
+_LONGEST: Final = 63  # characters kept of a name, from its end, where pod names differ
 _HOSTNAME: Final = re.compile(rb"^Hostname: ?(\S+)", re.MULTILINE)
 _KUBIA: Final = re.compile(rb"^You've hit (\S+)(?: on this node: (\S+))?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The pod that answered and its node; each is empty where the answer does not tell."""
+    """The pod that answered and its node; empty if the answer does not name them."""
 
     pod: str = ""
     node: str = ""
 
 
 def clean_name(text: str) -> str:
-    """A name that can't move a cursor or a column: visible ASCII, with ``?`` for the rest."""
+    """Makes a name safe for a terminal: visible ASCII, with ``?`` for the rest."""
     return "".join(char if "!" <= char <= "~" else "?" for char in text[-_LONGEST:])
 
 
 def clean_text(text: str) -> str:
-    """One line for people of what a peer or a library said."""
+    """One line for people, from a text of a peer or a library."""
     return "".join(char if char.isprintable() else " " for char in text[:200]).strip()
 
 
 def read_peer(body: bytes) -> Peer:
-    """The peer that a body tells of.
+    """The peer that a body names.
 
-    It may be JSON with ``pod``, ``pod_name`` or ``hostname``; or have a line ``Hostname: NAME``, as whoami's
-    answers do; or a line ``You've hit NAME on this node: NODE``, as kubia's do.
+    It may be JSON with ``pod``, ``pod_name`` or ``hostname``; or contain a line ``Hostname: NAME``, as in
+    whoami's answers; or a line ``You've hit NAME on this node: NODE``, as in kubia's.
     """
     if body.lstrip()[:1] == b"{":
         try:
@@ -62,7 +62,7 @@ def _decode(name: bytes) -> str:
 
 
 def shorten(names: Collection[str]) -> dict[str, str]:
-    """What to show for each name: its last five letters; all of it where it is short, or two were alike."""
+    """The short form of each name: its last five characters, or all of it if it is short or ambiguous."""
     short = {name: name if len(name) <= 8 else name[-5:] for name in names}
     shown = list(short.values())
     return {name: name if shown.count(text) > 1 else text for name, text in short.items()}

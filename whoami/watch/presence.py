@@ -1,17 +1,17 @@
-"""Which pods answer at present: who joined, and who left."""
+"""Which pods currently answer: who joined, and who left."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-_SILENT: Final = 2.0  # seconds without an answer of a pod, at least, until it has left
-_EXPECTED: Final = 12.0  # answers that it would have given meanwhile, going by its share: so it is no luck
-_FAMILIAR: Final = 8  # requests for each pod, after which one that is new has joined
+_SILENT: Final = 2.0  # minimum seconds of silence after which a pod has left
+_EXPECTED: Final = 12.0  # answers that it would have given meanwhile, by its share, so that it is not chance
+_FAMILIAR: Final = 8  # requests per pod, after which a new one counts as joined
 
 
 @dataclass
 class _Seen:
-    first: int  # the number of the request that it answered first, and last
+    first: int  # numbers of the first and last request that it answered
     last: int
     at: float  # Unix time of its last answer
     answers: int = 0
@@ -19,7 +19,7 @@ class _Seen:
 
 
 class Presence:
-    """Goes by the answers alone; `present` are the pods that answer, in the order of their first."""
+    """Uses the answers only; `present` are the pods that answer, in order of their first answer."""
 
     def __init__(self) -> None:
         self._requests = 0
@@ -31,7 +31,7 @@ class Presence:
         return [pod for pod, seen in self._pods.items() if not seen.left]
 
     def add(self, pod: str, at: float) -> str:
-        """Take note of a request that ended, lost ones too (for which `pod` is empty); what is new about it."""
+        """Records a finished request (lost ones have no `pod`); returns what is new about it."""
         self._requests += 1
         if not pod:
             return ""
@@ -48,10 +48,10 @@ class Presence:
         return news
 
     def find_left(self, now: float) -> dict[str, float]:
-        """Pods that have left since the last call, and when they answered last."""
+        """Pods that have left since the last call, and the time of their last answers."""
         gone = {}
         for pod, seen in self._pods.items():
-            # of the requests since its first answer, and of some more, lest one answer make a large share
+            # of the requests since its first answer, plus some, so that one answer is not a large share
             share = seen.answers / (seen.last - seen.first + _FAMILIAR * len(self._pods))
             missed = share * (self._requests - seen.last)
             if not seen.left and now - seen.at >= _SILENT and missed >= _EXPECTED:
@@ -61,6 +61,6 @@ class Presence:
 
 
 def clock(at: float, digits: int = 0) -> str:
-    """The local time of day, with so many digits of a second."""
+    """The local time of day, with `digits` decimals of a second."""
     moment = datetime.fromtimestamp(at)
     return f"{moment:%H:%M:%S}" + (f".{moment.microsecond // 100_000}" if digits else "")

@@ -1,4 +1,4 @@
-"""What ``--rate`` shows: each second, how many answers each pod gave."""
+"""The output of ``--rate``: each second, how many answers each pod gave."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _PARTS: Final = " ▏▎▍▌▋▊▉"
 
 
 class RateView:
-    """Follows a tally; `tick` shows what was new in the second that ends."""
+    """Follows a tally; `tick` shows the difference since the last second."""
 
     def __init__(self, screen: Screen, tally: Tally) -> None:
         self._screen = screen
@@ -28,7 +28,7 @@ class RateView:
         self._news: list[str] = []
 
     def add(self, outcome: Outcome, pod: str) -> None:
-        """One more request, and the pod that it counts for."""
+        """Counts a request for a pod."""
         if outcome.lost is not None:
             self._lost[outcome.lost] += 1
         elif pod:
@@ -39,7 +39,7 @@ class RateView:
             self._news.append(self._screen.paint(f"+ {self._short[pod]} {news}", Colour.GREEN))
 
     def tick(self, now: float) -> None:
-        """Show who joined or left, and the second that ended at `now` (Unix time)."""
+        """Shows who joined or left, and the second that ended at `now` (Unix time)."""
         short = self._short
         gone = self._presence.find_left(now)
         left = [f"- {short[pod]} left, last answer {clock(at, 1)}" for pod, at in gone.items()]
@@ -53,7 +53,7 @@ class RateView:
         self._answers, self._lost, self._unnamed, self._news = Counter(), Counter(), 0, []
 
     def finish(self, now: float) -> None:
-        """Show the rest of a second."""
+        """Shows the rest of a second."""
         if self._answers or self._lost or self._unnamed or self._news:
             self.tick(now)
 
@@ -62,7 +62,7 @@ class RateView:
         return shorten(self._tally.pods)
 
     def _shown(self) -> list[str]:
-        """Pods that answer at present, and those that answered in this second and left."""
+        """Pods that currently answer, and those that answered in this second and left."""
         present = self._presence.present
         return [*present, *(pod for pod in self._answers if pod not in present)]
 
@@ -110,6 +110,6 @@ class RateView:
 
 
 def _bar(value: int, most: int, width: int) -> str:
-    """A bar in eighths of a character, of the full width for `most`."""
+    """A bar in eighths of a character, at full width for `most`."""
     full, part = divmod(round(8 * width * value / most), 8) if most else (0, 0)
     return "█" * full + _PARTS[part].strip()

@@ -1,4 +1,4 @@
-"""Ask, count, and show."""
+"""Runs the requests, counts them, and shows the result."""
 
 import asyncio
 import json
@@ -18,14 +18,14 @@ from whoami.watch.tally import Tally, count, summarize
 from whoami.watch.target import Target
 from whoami.watch.ways import build_way
 
-_IN_FLIGHT: Final = 500  # requests under way at a time, at most
+_IN_FLIGHT: Final = 500  # concurrent requests, at most
 _GLANCE: Final = 0.1  # seconds from a signal to the last request
-_REDRAW: Final = 0.1  # seconds between two looks of a table that grows
+_REDRAW: Final = 0.1  # seconds between two redraws of a growing table
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; `count` requests each way, or None for no end, `rate` of them a second."""
+    """The parsed command line; `count` requests per way, None for no limit; `rate` per second."""
 
     target: Target
     ways: tuple[str, ...]
@@ -37,7 +37,7 @@ class Options:
 
 
 class Watch:
-    """Runs until all is asked, or a signal comes; a second signal gives up what is under way."""
+    """Runs until all requests are done or a signal arrives; a second signal cancels those in flight."""
 
     def __init__(self, options: Options, screen: Screen, stderr: TextIO) -> None:
         self._options = options
@@ -48,7 +48,7 @@ class Watch:
         self._drawn = 0.0
 
     async def run(self) -> int:
-        """The exit status: 1 if a request was lost, or nothing could be asked. OSError for bad authorities."""
+        """The exit status: 1 if a request was lost, or none could be sent. OSError for bad authorities."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
@@ -91,7 +91,7 @@ class Watch:
                 self._drawn = time.monotonic()
 
     async def _ask_at_rate(self, way: Way, tally: Tally, rate: float) -> None:
-        """Start requests at even intervals, whatever becomes of those before."""
+        """Starts requests at even intervals, independent of earlier ones."""
         loop, started, pending = asyncio.get_running_loop(), 0, set[asyncio.Task[None]]()
         view = None if self._options.json else RateView(self._screen, tally)
         due = loop.time()
@@ -108,7 +108,7 @@ class Watch:
                         pending.add(task)
                         task.add_done_callback(pending.discard)
                         started += 1
-                        due = max(due + 1 / rate, loop.time() - 1)  # what a long pause left out stays out
+                        due = max(due + 1 / rate, loop.time() - 1)  # a long pause's requests are skipped
                 if pending:
                     await asyncio.wait(pending)
                 ticker.cancel()
@@ -141,7 +141,7 @@ class Watch:
         return render_table(title + ways, self._tallies, self._screen.width)
 
     def _end(self) -> int:
-        """Show what was counted; the exit status."""
+        """Shows the summary; returns the exit status."""
         lost = sum(tally.lost_count for tally in self._tallies)
         if all(tally.not_spoken for tally in self._tallies):
             for tally in self._tallies:
@@ -161,7 +161,7 @@ class Watch:
 
 
 async def _tick(view: RateView | None) -> None:
-    """Show each second that is over."""
+    """Shows each second when it is over."""
     loop = asyncio.get_running_loop()
     due = loop.time()
     while view is not None:

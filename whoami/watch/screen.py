@@ -1,4 +1,4 @@
-"""Where the lines go: a terminal is redrawn in place, a pipe gets lines."""
+"""Output: redrawn in place on a terminal, plain lines in a pipe."""
 
 import io
 import shutil
@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, TextIO
 
-_PIPE_WIDTH: Final = 132  # columns that a table may take where nobody knows
+_PIPE_WIDTH: Final = 132  # columns of a table in a pipe
 
 
 class Colour(StrEnum):
-    """The ones that we use, as SGR parameters."""
+    """Our colours, as SGR parameters."""
 
     GREEN = "32"
     YELLOW = "33"
@@ -19,41 +19,41 @@ class Colour(StrEnum):
 
 
 class Screen:
-    """Lines that stay, and below them, on a terminal, a block that is drawn again and again."""
+    """Permanent lines, and below them, on a terminal, a block that is redrawn."""
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
         self._stream = stream
-        self._height = 0  # lines of the block that is shown
+        self._height = 0  # lines of the current block
         self.is_live = stream.isatty() and environ.get("TERM", "dumb") != "dumb"
         self._coloured = self.is_live and not environ.get("NO_COLOR")
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # bars, where the terminal is not one of UTF-8
+            stream.reconfigure(errors="replace")  # bars, on a terminal without UTF-8
 
     @property
     def width(self) -> int:
-        """Columns that a line may have."""
+        """The columns of a line."""
         return shutil.get_terminal_size().columns - 1 if self.is_live else _PIPE_WIDTH
 
     @property
     def rows(self) -> int:
-        """Lines that a block may have."""
+        """The lines of a block."""
         return max(3, shutil.get_terminal_size().lines - 1)
 
     def paint(self, text: str, colour: Colour) -> str:
-        """The text in a colour, where that is wanted."""
+        """The text in a colour, if colours are enabled."""
         return f"\x1b[{colour}m{text}\x1b[0m" if self._coloured and text else text
 
     def add(self, *lines: str) -> None:
-        """Lines that stay; a block that is shown goes."""
+        """Adds permanent lines; the current block disappears."""
         self._write(lines)
         self._height = 0
 
     def keep(self) -> None:
-        """Leave the block that is shown where it is."""
+        """Makes the current block permanent."""
         self._height = 0
 
     def draw(self, lines: Sequence[str]) -> None:
-        """Show a block in the place of the one before; nothing where the output is no terminal."""
+        """Replaces the block; does nothing if the output is not a terminal."""
         if self.is_live:
             lines = [line if "\x1b" in line else line[: self.width] for line in lines[: self.rows]]
             self._write(lines)

@@ -1,14 +1,14 @@
-"""What was seen, in a sentence: no more than the counts allow to say."""
+"""Describes the observations in one sentence, and claims no more than the counts support."""
 
 from typing import Final
 
 from whoami.watch.tally import Tally, count
 
-_ENOUGH: Final = 8  # chances to see another pod, from where it is no longer luck not to
+_ENOUGH: Final = 8  # chances to see another pod, after which its absence is not luck
 
 
 def conclude(tallies: list[Tally], cookies: bool) -> str:
-    """The sentence for the end; `cookies` were kept, on each way by itself."""
+    """The final sentence; `cookies` were kept, separately for each way."""
     pods = {pod for tally in tallies for pod in tally.pods}
     answers = sum(sum(tally.pods.values()) for tally in tallies)
     again = sum(tally.again for tally in tallies)
@@ -40,7 +40,7 @@ def _conclude_one_pod(connections: int) -> str:
 
 
 def note(tally: Tally) -> str:
-    """What to say of one way, beside its counts."""
+    """The remark on one way, next to its counts."""
     notes = []
     if tally.not_spoken:
         notes.append("not spoken here")

@@ -1,4 +1,4 @@
-"""The tables: pods beside each other, or below each other where there are many."""
+"""Tables with the pods in columns, or in rows if there are many."""
 
 from whoami.watch.peer import shorten
 from whoami.watch.sentence import note
@@ -8,7 +8,7 @@ _GAP = "   "
 
 
 def render_table(title: str, tallies: list[Tally], width: int) -> list[str]:
-    """Lines of at most `width` characters, if that can be: answers by way and pod, and connections."""
+    """Lines of at most `width` characters, if possible: answers by way and pod, and connections."""
     pods = sorted({pod for tally in tallies for pod in tally.pods})
     nodes = {pod: node for tally in tallies for pod, node in tally.nodes.items()}
     short = shorten(pods)
@@ -32,7 +32,7 @@ def _show(number: int) -> str:
 
 
 def _align(title: str, heads: list[str], labels: list[str], rows: list[list[str]]) -> list[str]:
-    """Numbers of one column end below each other, in the middle below its head."""
+    """Right-aligns the numbers of a column, centred below its title."""
     start = max(len(text) for text in (title, *labels))
     columns = [[text.ljust(start) for text in (title, *labels)]]
     for head, cells in zip(heads, zip(*rows, strict=True), strict=True):
@@ -44,7 +44,7 @@ def _align(title: str, heads: list[str], labels: list[str], rows: list[list[str]
 
 
 def _gather(ways: list[str], notes: list[str]) -> list[str]:
-    """The notes as lines, each with the ways that it is about."""
+    """The remarks as lines, each with its ways."""
     return [
         f"{', '.join(way for way, text in zip(ways, notes, strict=True) if text == each)}: {each}"
         for each in dict.fromkeys(notes)

@@ -1,36 +1,36 @@
-"""What was counted on one way of asking."""
+"""The counts of one way."""
 
 from collections import Counter
 from typing import Final
 
 from whoami.watch.outcome import Lost, Outcome
 
-_MOST_PODS: Final = 200  # names that are kept; a peer may make up more
-_MOST_CONNECTIONS: Final = 1000  # whose pod is remembered, the latest ones
+_MOST_PODS: Final = 200  # names kept; a peer may invent more
+_MOST_CONNECTIONS: Final = 1000  # latest connections whose pod is remembered
 OTHERS: Final = "others"
 
 
 class Tally:
-    """Counts of requests, by pod and by kind of loss, and what they say of connections."""
+    """Counts requests by pod and by kind of loss, and relates them to connections."""
 
     def __init__(self, way: str) -> None:
         self.way = way
         self.requests = 0
-        self.pods: dict[str, int] = {}  # answers, by pod in the order of the first
+        self.pods: dict[str, int] = {}  # answers by pod, in order of their first
         self.nodes: dict[str, str] = {}
         self.unnamed = 0  # answers that name no pod
         self.lost: Counter[Lost] = Counter()
-        self.problems: dict[Lost, str] = {}  # of the first request that was lost so, where the kind says little
-        self.not_spoken = ""  # why nothing could be asked this way
-        self.connections = 0  # that were opened
-        self.mixed = False  # one connection brought answers of two pods
+        self.problems: dict[Lost, str] = {}  # of the first request lost so, if the kind is not specific
+        self.not_spoken = ""  # why no request could be sent this way
+        self.connections = 0  # opened so far
+        self.mixed = False  # one connection brought answers from two pods
         self.returned = False  # a pod answered again after another had answered
-        self.again = 0  # answers that came on a connection after another answer
+        self.again = 0  # answers on a connection that had brought another answer
         self._pod_of: dict[int, str] = {}  # by connection
         self._last = ""
 
     def add(self, outcome: Outcome) -> str:
-        """Count a request; the name of the pod that it counts for, if any."""
+        """Counts a request; returns the name of its pod, if any."""
         self.requests += 1
         if outcome.lost is not None or outcome.reply is None:
             lost = outcome.lost or Lost.OTHER
@@ -62,17 +62,17 @@ class Tally:
 
     @property
     def lost_count(self) -> int:
-        """Requests without an answer, or with one that tells of an error of the server."""
+        """Requests without an answer, or with a server error."""
         return self.lost.total()
 
 
 def count(number: int, noun: str) -> str:
-    """Such as ``1 pod`` or ``1,500 requests``."""
+    """A number with its noun, such as ``1 pod`` or ``1,500 requests``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def summarize(tallies: list[Tally]) -> str:
-    """One line: requests, pods, and what was lost."""
+    """One line: requests, pods, and losses."""
     lost = sum((tally.lost for tally in tallies), Counter[Lost]())
     kinds = [kind for kind in Lost if kind is not Lost.OTHER or lost[kind]]
     pods = {pod for tally in tallies for pod in tally.pods}

@@ -1,4 +1,4 @@
-"""Whom to ask: a URL, where its name leads, and whom to trust."""
+"""The target: a URL, its addresses, and trusted authorities."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from yarl import URL
 
 @dataclass(frozen=True)
 class Target:
-    """A URL with its path; `pinned` are addresses by host and port, as ``--resolve`` gives them."""
+    """A URL with its path; `pinned` are addresses by host and port, from ``--resolve``."""
 
     url: URL
     pinned: dict[tuple[str, int], str]
@@ -19,16 +19,16 @@ class Target:
 
     @property
     def host(self) -> str:
-        """The name or the address, without brackets."""
+        """The name or address, without brackets."""
         return self.url.raw_host or ""
 
     @property
     def port(self) -> int:
-        """The port; the scheme's own where the URL has none."""
+        """The port; the scheme's default if the URL has none."""
         return self.url.port or 80
 
     async def find_addresses(self) -> list[str]:
-        """The addresses to try in turn. Raises OSError where the name has none."""
+        """The addresses to try in order. Raises OSError if the name has none."""
         if pinned := self.pinned.get((self.host, self.port)):
             return [pinned]
         loop = asyncio.get_running_loop()
@@ -36,11 +36,11 @@ class Target:
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     def tls(self, protocol: str) -> ssl.SSLContext | None:
-        """TLS that offers one protocol, by its ALPN name; None for http. OSError for bad authorities."""
+        """A TLS context that offers one protocol by ALPN; None for http. OSError for bad authorities."""
         if self.url.scheme == "http":
             return None
         context = ssl.create_default_context(cafile=self.cacert or None)
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # from Python 3.13 on; it refuses what curl takes
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # set from 3.13 on; curl accepts more
         if self.insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols([protocol])
@@ -48,7 +48,7 @@ class Target:
 
 
 def parse_url(text: str, path: str | None) -> URL:
-    """The URL to ask; `path` takes the place of its own. ValueError with a line for people."""
+    """Parses the URL; `path` replaces its own. ValueError with a line for people."""
     try:
         url = URL(text if "://" in text else f"http://{text}")
         usable = url.scheme in ("http", "https") and url.raw_host and url.port and not url.raw_user
@@ -64,7 +64,7 @@ def parse_url(text: str, path: str | None) -> URL:
 
 
 def parse_pin(text: str) -> tuple[tuple[str, int], str]:
-    """``HOST:PORT:ADDRESS``; an IPv6 address may have brackets. ValueError with a line for people."""
+    """Parses ``HOST:PORT:ADDRESS``; an IPv6 address may have brackets. ValueError with a line for people."""
     host, _, rest = text.partition(":")
     port, _, address = rest.partition(":")
     address = address.removeprefix("[").removesuffix("]")

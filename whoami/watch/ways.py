@@ -1,4 +1,4 @@
-"""The four ways to ask, by the names that the tables show."""
+"""The four ways to send requests, by their names in the tables."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ ALL: Final = (NEW, KEEP_ALIVE, HTTP2, GRPC)
 
 
 def build_way(name: str, target: Target, cookies: bool) -> Way:
-    """A way to ask; what it needs is loaded now. Raises OSError for authorities that can't be read."""
+    """Builds a way; imports what it needs. Raises OSError for unreadable authorities."""
     if name in (NEW, KEEP_ALIVE):
         from whoami.watch.http1 import Http1
 
