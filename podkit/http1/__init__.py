@@ -1,1 +1,1 @@
-"""HTTP/1.1: one connection, its heads, its bodies, its answers."""
+"""HTTP/1.1: connections, request heads, bodies, answers."""

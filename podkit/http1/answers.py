@@ -1,4 +1,4 @@
-"""The way back to the client: answers that are at hand, that come later, or that are sent as they are made."""
+"""Sends answers: immediate ones, delayed ones, and those that are streamed."""
 
 import asyncio
 import time
@@ -13,43 +13,43 @@ from podkit.server import Server
 
 
 def _no_longer_of_interest() -> None:
-    """Nobody is to be called."""
+    """A callback that does nothing."""
 
 
 class Answers:
-    """Gives the answers of one connection, in order. `finished` is called after each that took time."""
+    """Sends the answers of one connection, in order. `finished` is called after each that took time."""
 
     def __init__(self, server: Server, transport: asyncio.Transport, finished: Callable[[], None]) -> None:
-        # whatever the kernel does not take at once is seen here, and so can be charged
+        # no transport buffer: what the kernel does not take is seen here and can be charged
         transport.set_write_buffer_limits(high=0)
         self._server = server
         self._transport = transport
         self._finished = finished
-        self.is_over = False  # the last answer is given
-        self.is_busy = False  # no other answer can be given now
-        self._late: asyncio.TimerHandle | None = None  # makes an answer
-        self._task: asyncio.Task[None] | None = None  # sends one
-        self._kept = 0  # bytes of the request, as long as its answer is under way
+        self.is_over = False  # the last answer has been sent
+        self.is_busy = False  # no other answer can be sent now
+        self._late: asyncio.TimerHandle | None = None  # creates a delayed answer
+        self._task: asyncio.Task[None] | None = None  # streams an answer
+        self._kept = 0  # bytes of the request, while its answer is in progress
         self._drained: asyncio.Future[None] | None = None  # while the client does not read
         self._progress = Progress()  # of its reading
 
     @property
     def is_under_way(self) -> bool:
-        """An answer is."""
+        """Whether an answer is in progress."""
         return self._late is not None or self._task is not None
 
     @property
     def is_held_up(self) -> bool:
-        """The client has not taken all that was written."""
+        """Whether the client has not yet taken everything that was written."""
         return self._drained is not None
 
     @property
     def size(self) -> int:
-        """The bytes that are held for answers."""
+        """The bytes held for answers."""
         return self._kept + (0 if self._drained is None else self._transport.get_write_buffer_size())
 
     def render(self, request: Request, response: Response, is_last: bool, start: float, now: float) -> bytes:
-        """An answer, without the body where that is not at hand. The request came at `start`."""
+        """Renders an answer, without the body if that is streamed. The request arrived at `start`."""
         self.is_over = is_last or closes(request.head, response)
         if self._server.access_log is not None:
             log_answer(self._server, request, response, start)
@@ -59,7 +59,7 @@ class Answers:
         return render_head(request.head, response, self.is_over, date_line)
 
     def wait(self, request: Request, delayed: Delayed, is_last: Callable[[], bool], start: float) -> None:
-        """Give an answer after some time."""
+        """Sends an answer after a delay."""
 
         def due() -> None:
             self._late = None
@@ -75,7 +75,7 @@ class Answers:
         self.is_busy = True
 
     def give(self, request: Request, response: Response, is_last: bool, start: float) -> None:
-        """Give an answer now; its body may take time."""
+        """Sends an answer now; its body may take time."""
         self._transport.write(self.render(request, response, is_last, start, time.monotonic()))
         if type(response.body) is bytes or request.head.method == b"HEAD":
             self._finish()
@@ -85,7 +85,7 @@ class Answers:
             self.is_busy = True
 
     async def _send(self, request: Request, response: Response) -> None:
-        """Send a body block by block; the next is made when the client has taken the last."""
+        """Streams a body; the next block is generated when the client has taken the last."""
         chunked, body = is_chunked(request.head, response), response.body
         try:
             if isinstance(body, AsyncIterator):
@@ -106,7 +106,7 @@ class Answers:
         if self._drained is not None:
             await self._drained
         else:
-            await asyncio.sleep(0)  # a fast reader must not keep the loop from the others
+            await asyncio.sleep(0)  # a fast reader must not monopolise the loop
 
     def _finish(self) -> None:
         self._task, self._kept = None, 0
@@ -116,7 +116,7 @@ class Answers:
     def _look(self) -> None:
         self.is_busy = self._late is not None or self._task is not None or self._drained is not None
 
-    # the client's reading
+    # flow control
 
     def pause(self) -> None:
         """The kernel takes no more."""
@@ -125,25 +125,25 @@ class Answers:
         self._progress.restart()
 
     def resume(self) -> None:
-        """All is taken."""
+        """Everything has been taken."""
         drained, self._drained = self._drained, None
         self._look()
         if drained is not None and not drained.done():
             drained.set_result(None)
 
     def is_stuck(self, now: float) -> bool:
-        """Whether the client has taken nothing for too long; to be asked now and then."""
+        """Whether the client has made no progress for too long. Call it regularly."""
         return self._progress.is_stuck(self._transport, now, self._server.limits.send_timeout)
 
     def takes_longer_than(self, seconds: float) -> bool:
-        """Whether it is known that the answer under way begins only after so many seconds."""
+        """Whether the answer in progress is known to begin only after `seconds`."""
         return self._late is not None and self._late.when() - asyncio.get_running_loop().time() > seconds
 
     def cancel(self) -> None:
-        """Nobody waits for the answer any longer."""
+        """Cancels the answer, because the client is gone."""
         self.is_over = True
         self._finished = (
-            _no_longer_of_interest  # else the connection would be freed by the garbage collector only
+            _no_longer_of_interest  # otherwise only the garbage collector would free the connection
         )
         for handle in (self._late, self._task):
             if handle is not None:

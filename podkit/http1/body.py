@@ -1,4 +1,4 @@
-"""Request bodies of HTTP/1.1, by length or in chunks, read by Go's rules and refused in Go's words."""
+"""HTTP/1.1 request bodies, with a length or chunked, parsed by Go's rules and refused in Go's words."""
 
 import re
 from typing import Final, Protocol
@@ -10,32 +10,32 @@ from podkit.message import NO_HEADERS, Headers, HttpError
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(rb"[^\n]*\n")
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
-_MAX_EXCESS: Final = 16 * 1024  # bytes of chunk lines beyond what sizes of chunks need
-_MAX_TRAILER: Final = 4096  # bytes; what Go's reader holds
+_MAX_EXCESS: Final = 16 * 1024  # bytes of chunk lines beyond what the chunk sizes need
+_MAX_TRAILER: Final = 4096  # bytes; the size of Go's buffer
 CUT_OFF: Final = "unexpected EOF"
 
 
 class Body(Protocol):
-    """A body on its way. `data` is what came of it, unless it is skipped; `size` counts in any case."""
+    """A body in progress. `data` is its content, unless it is skipped; `size` counts in any case."""
 
     data: bytearray
     size: int  # bytes of the body so far
-    complete: bool  # nothing of it is left to come
-    error: str  # why it can't go on, in Go's words
+    complete: bool  # nothing of it is missing
+    error: str  # why it is invalid, in Go's words
     trailers: Headers
 
     def feed(self, data: bytes | bytearray, position: int, room: int) -> int:
-        """Take what belongs to the body, at most about `room` bytes; where the rest of `data` starts.
+        """Takes the body's part of `data`, at most about `room` bytes; returns the offset of the rest.
 
-        It may leave bytes that make no sense before more arrive.
+        It may leave bytes that are incomplete without more input.
         """
 
     def end(self) -> None:
-        """The client sends no more."""
+        """The client has half-closed."""
 
 
 class LengthBody:
-    """A body of a length that was announced."""
+    """A body with a Content-Length."""
 
     trailers: Headers = NO_HEADERS
 
@@ -48,7 +48,7 @@ class LengthBody:
         self._keep = keep
 
     def feed(self, data: bytes | bytearray, position: int, room: int) -> int:
-        """As `Body` says; a piece costs the same whatever its size, so all of it is taken."""
+        """See `Body`. A piece costs the same whatever its size, so it takes everything."""
         end = min(len(data), position + self._length - self.size)
         if self._keep:
             self.data += memoryview(data)[position:end]
@@ -57,12 +57,12 @@ class LengthBody:
         return end
 
     def end(self) -> None:
-        """The client sends no more."""
+        """The client has half-closed."""
         self.error = CUT_OFF
 
 
 class ChunkedBody:
-    """A body in chunks, with trailers behind it."""
+    """A chunked body, with trailers."""
 
     def __init__(self, limits: Limits, keep: bool) -> None:
         self.data = bytearray()
@@ -72,13 +72,13 @@ class ChunkedBody:
         self.trailers = NO_HEADERS
         self._limits = limits
         self._keep = keep
-        self._missing = 0  # bytes of the chunk that is under way
-        self._ends_chunk = False  # a line end is due
+        self._missing = 0  # bytes of the current chunk
+        self._ends_chunk = False  # a line end must follow
         self._in_trailers = False
         self._excess = 0
 
     def feed(self, data: bytes | bytearray, position: int, room: int) -> int:
-        """As `Body` says."""
+        """See `Body`."""
         stop = position + room
         while not self._in_trailers and not self.error and position < stop:
             if self._missing:
@@ -131,7 +131,7 @@ class ChunkedBody:
             if len(data) - position >= _MAX_TRAILER:
                 self.error = "http: suspiciously long trailer after chunked body"
             return position
-        if data[position : position + 1] == b"\n":  # an empty line, too; the one with both is further on
+        if data[position : position + 1] == b"\n":  # an empty line ends it too; one with CRLF is found below
             self.complete = True
             return position + 1
         ending = _EMPTY_LINE.search(data, position)
@@ -146,10 +146,10 @@ class ChunkedBody:
         return ending.end()
 
     def end(self) -> None:
-        """The client sends no more."""
+        """The client has half-closed."""
         self.error = "http: unexpected EOF reading trailer" if self._in_trailers else CUT_OFF
 
 
 def body_of(length: int, limits: Limits, keep: bool) -> Body:
-    """The reader for a body of `length` bytes, -1 for chunks; its bytes are kept only where `keep` says so."""
+    """A parser for a body of `length` bytes, -1 for chunked; it keeps the content only if `keep`."""
     return ChunkedBody(limits, keep) if length < 0 else LengthBody(length, keep)

@@ -1,7 +1,7 @@
-"""A client's connection over HTTP/1.1: one request after the other, answered in the same order.
+"""An HTTP/1.1 connection: answers one request after another, in order.
 
-An answer of bytes is written at once, and those of pipelined requests together. Any other answer is under way
-for a while, and what the client sends meanwhile is held back.
+An answer that is bytes is written immediately, and the answers of pipelined requests together. Any other answer
+is in progress for a while, and further input is held back meanwhile.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ SwitchToHttp2 = Callable[[Server, Client, asyncio.Transport, Request, bytes], No
 
 
 class Http1Connection(Http1State):
-    """`switch_to_http2` takes the connection over where a client asks for ``h2c``."""
+    """`switch_to_http2` takes over the connection if a client asks for ``h2c``."""
 
     def __init__(self, server: Server, client: Client, switch_to_http2: SwitchToHttp2) -> None:
         super().__init__(server, client)
@@ -40,7 +40,7 @@ class Http1Connection(Http1State):
             self._serve(self._held)
 
     def eof_received(self) -> bool:
-        """The client sends no more, but may still read: what it asked for is answered."""
+        """The client has half-closed; its requests are still answered."""
         self._has_ended = True
         self._leave_if_too_long()
         if not self._answers.is_over and not self._is_busy():
@@ -54,13 +54,13 @@ class Http1Connection(Http1State):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Take up what was held back."""
+        """Resumes processing of held input."""
         self._turn = None
         if not self._answers.is_over and not self._is_busy():
             self._serve(self._held)
 
     def _serve(self, data: bytes | bytearray) -> None:
-        """Answer what `data` asks for, as far as that can be done now, and hold back the rest."""
+        """Answers the requests in `data`, as far as possible now, and holds back the rest."""
         server, reader, answers = self._server, self._reader, self._answers
         limits, position, size = server.limits, 0, 0
         out: list[bytes] = []
@@ -113,7 +113,7 @@ class Http1Connection(Http1State):
             self._account()
 
     def _begin(self, request: Request, answer: Answer | None) -> None:
-        """Give an answer that takes time, or by another protocol."""
+        """Starts an answer that takes time, or that switches the protocol."""
         if not self._share.resize(len(self._held) + request.size):
             return self._refuse_now(too_busy())
         if isinstance(answer, Delayed):

@@ -1,11 +1,11 @@
-"""A WebSocket client's frames to messages (RFC 6455, section 5), refused as early as it can be known."""
+"""Parses a WebSocket client's frames (RFC 6455, section 5), and refuses invalid ones as early as possible."""
 
 import codecs
 import struct
 from typing import Final, NamedTuple
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-_CONTROL: Final = 8  # opcodes from here on
+_CONTROL: Final = 8  # the lowest control opcode
 _OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _MAX_CONTROL: Final = 125  # bytes
 _CODES: Final = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
@@ -16,7 +16,7 @@ _DECODER: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class Violation(Exception):
-    """The connection ends: `code` is for the client."""
+    """The client violated the protocol; `code` is the close code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -24,14 +24,14 @@ class Violation(Exception):
 
 
 class Message(NamedTuple):
-    """A whole message, or a control frame."""
+    """A complete message, or a control frame."""
 
     opcode: int
     payload: bytes | bytearray
 
 
 def render_frame(opcode: int, payload: bytes | bytearray) -> bytes:
-    """The start of a server's frame; the payload follows as it is."""
+    """The header of a server's frame; the payload follows unmasked."""
     size = len(payload)
     if size <= _MAX_CONTROL:
         return bytes((0x80 | opcode, size))
@@ -41,40 +41,40 @@ def render_frame(opcode: int, payload: bytes | bytearray) -> bytes:
 
 
 def unmask(payload: bytes | bytearray, key: bytes) -> bytes:
-    """The payload as it was before the client masked it; the first byte meets the key's first."""
+    """Unmasks a payload; its first byte corresponds to the key's first."""
     size = len(payload)
     keys = key * (size // 4 + 1)
     return (int.from_bytes(payload, "little") ^ int.from_bytes(keys[:size], "little")).to_bytes(size, "little")
 
 
 class FrameReader:
-    """Reads one message after the other. The bytes stay with the caller, as `position` says."""
+    """Parses one message after another. The caller keeps the bytes; `position` marks the progress."""
 
     def __init__(self, max_message: int) -> None:
         self._max_message = max_message
         self.position = 0
-        self._key = b""  # of the frame that is being read; none between frames
-        self._opcode = 0  # of it
+        self._key = b""  # of the current frame; empty between frames
+        self._opcode = 0  # of the current frame
         self._final = False
-        self._missing = 0  # bytes of it
+        self._missing = 0  # bytes of the current frame
         self._control = b""
         self._kind = 0  # of the message: text, binary, or none
         self._message = bytearray()
         self._decoder = _DECODER()
-        self._decodes = False  # the message is not ASCII alone
+        self._decodes = False  # the message is not just ASCII
 
     @property
     def size(self) -> int:
-        """The bytes that are kept of a message."""
+        """The bytes kept of a message."""
         return len(self._message)
 
     @property
     def inside_message(self) -> bool:
-        """A message has begun, and not ended."""
+        """Whether a message has begun but not ended."""
         return self._kind != 0
 
     def next(self, data: bytes | bytearray, position: int) -> Message | None:
-        """The next message or control frame, if all of it is there. Raises Violation."""
+        """The next message or control frame, if it is complete. Raises Violation."""
         self.position = position
         while self._key or self._read_header(data):
             end = min(len(data), self.position + self._missing)
@@ -95,7 +95,7 @@ class FrameReader:
         return None
 
     def _read_header(self, data: bytes | bytearray) -> bool:
-        """Read the start of a frame, if it is there."""
+        """Parses a frame header, if it is complete."""
         head = data[self.position : self.position + 14]
         if len(head) < 2:
             return False
@@ -153,7 +153,7 @@ class FrameReader:
 
 
 def _check_close(payload: bytes) -> bytes:
-    """A close frame's payload is empty, or a code that may be sent and a reason in UTF-8."""
+    """Checks that a close frame is empty, or has a valid code and a reason in UTF-8."""
     if payload:
         code = int.from_bytes(payload[:2])
         if len(payload) < 2 or not (code in _CODES or 3000 <= code < 5000):

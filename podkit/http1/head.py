@@ -1,4 +1,4 @@
-"""Request heads, read as Go's ``net/http`` reads them: what it accepts, corrects and refuses."""
+"""Request heads, parsed like Go's ``net/http``: what it accepts, corrects and refuses."""
 
 import re
 from functools import lru_cache
@@ -22,12 +22,12 @@ from podkit.limits import Limits
 from podkit.message import Head, HttpError
 
 _MAX_FIELDS: Final = Limits().max_header_lines
-_MAX_LINES: Final = 10_000  # with those that carry a header on, which Go does not count
+_MAX_LINES: Final = 10_000  # including continuation lines, which Go does not count
 
 _SHOWN: Final = 4096  # bytes of a malformed line
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
-# request lines that mean what they say: nothing to unescape, no scheme, no host
+# simple request lines: nothing to unescape, no scheme, no host
 _PLAIN_LINE: Final = re.compile(
     rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?([^\x00-\x20\x7f]*))?) (HTTP/1\.[01])"
 )
@@ -37,7 +37,7 @@ _INT64_DIGITS: Final = 19
 
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """Method, target and protocol of a request line; HttpError where there are not three of them."""
+    """Splits a request line into method, target and protocol; HttpError if there are not three parts."""
     method, _, rest = line.partition(b" ")
     target, space, protocol = rest.partition(b" ")
     if not space or not TOKEN.fullmatch(method) or not _VERSION.fullmatch(protocol):
@@ -46,7 +46,7 @@ def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
-    """Method, target and protocol of a request line; HttpError where one of them is malformed."""
+    """Parses method, target and protocol of a request line; HttpError if one is malformed."""
     plain = _PLAIN_LINE.fullmatch(line)
     if plain is not None:
         method, request_uri, path, query, protocol = plain.groups(b"")
@@ -58,14 +58,14 @@ def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
         raise HttpError(400, str(problem)) from None
 
 
-# the same for request lines that may well come again
+# cached for request lines that are likely to be repeated
 _known_start = lru_cache(maxsize=256)(parse_start)
 
 
 def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, list[bytes]]:
-    """The header or trailer lines in `block`, without an empty line, by their canonical names.
+    """Parses the header or trailer lines in `block`, without an empty line, by canonical name.
 
-    Raises HttpError in Go's words, which tell of trailers: 400 for a malformed line, 431 for too many.
+    Raises HttpError in Go's words, which mention trailers: 400 for a malformed line, 431 for too many.
     """
     text = block.replace(b"\r\n", b"\n")
     lines = text.split(b"\n", _MAX_LINES)
@@ -75,12 +75,12 @@ def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, lis
     try:
         return _read_fields(lines, clean, max_fields)
     except HttpError:
-        lines = _unfold(lines)  # one of them may carry on the one before
+        lines = _unfold(lines)  # there is a continuation line
     return _read_fields(lines, clean, max_fields)
 
 
 def _read_fields(lines: list[bytes], clean: bool, max_fields: int) -> dict[bytes, list[bytes]]:
-    """Of lines that are a header each. `clean`: they hold no control characters."""
+    """Parses lines that are one header each. `clean`: they have no control characters."""
     if len(lines) > max_fields:
         raise HttpError(431, "message too large")
     headers: dict[bytes, list[bytes]] = {}
@@ -107,7 +107,7 @@ def _malformed(what: str, line: bytes) -> HttpError:
 
 
 def _unfold(lines: list[bytes]) -> list[bytes]:
-    """Lines in which each header is whole: one that starts with space carries on the one before."""
+    """Joins continuation lines, which start with a space, to their headers."""
     whole: list[list[bytes]] = []
     for line in lines:
         if line[:1] not in (b" ", b"\t"):
@@ -122,10 +122,10 @@ def _unfold(lines: list[bytes]) -> list[bytes]:
 
 
 def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
-    """The head in `block`: a request line and header lines, up to the line feed of the last.
+    """Parses the head in `block`: request line and header lines, up to the last one's line feed.
 
-    So `block` may end in a carriage return, and only in one that belongs to that line's end.
-    Raises HttpError with the status that the original answers.
+    So `block` may end in a carriage return, but only one that belongs to that line's end. Raises HttpError with
+    the original's status.
     """
     start, _, fields = block.removesuffix(b"\r").partition(b"\n")
     start = start.removesuffix(b"\r")
@@ -169,14 +169,14 @@ def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
 
 
 def _closes(connection: list[bytes], at_least_11: bool) -> bool:
-    """Whether the connection ends after the answer; Go reads the header in two ways, and heeds both."""
+    """Whether the connection closes after the answer; Go parses the header in two ways, and both count."""
     if not at_least_11:
         return not has_token(connection[0], b"keep-alive")
     return has_token(connection[0], b"close") or has_element(connection, b"close")
 
 
 def _upgrade(connection: list[bytes], protocols: list[bytes]) -> bytes:
-    """The protocol that the client would rather speak, of those that are spoken here."""
+    """The protocol to switch to, if the client asks for one that we support."""
     if leads_to(connection, b"upgrade") and leads_to(protocols, b"websocket"):
         return b"websocket"
     return b"h2c" if has_element(connection, b"http2-settings") and has_element(protocols, b"h2c") else b""
@@ -185,7 +185,7 @@ def _upgrade(connection: list[bytes], protocols: list[bytes]) -> bytes:
 def _framing(
     headers: dict[bytes, list[bytes]], at_least_11: bool, max_fields: int
 ) -> tuple[int, tuple[bytes, ...]]:
-    """The body's length (-1 for chunked) and the names of announced trailers; removes what Go removes."""
+    """The body's length (-1 for chunked) and the announced trailer names; removes what Go removes."""
     codings = headers.pop(b"Transfer-Encoding", None)
     chunked = at_least_11 and codings is not None
     if at_least_11 and codings is not None and [coding.lower() for coding in codings] != [b"chunked"]:
@@ -213,7 +213,7 @@ def _announced(values: list[bytes], max_fields: int) -> tuple[bytes, ...]:
 
 
 def parse_length(text: bytes) -> int:
-    """A Content-Length; HttpError where it is no number of 63 bits."""
+    """Parses a Content-Length; HttpError if it is not a 63-bit number."""
     digits = text.lstrip(b"0")
     if not _DIGITS.fullmatch(text) or len(digits) > _INT64_DIGITS or int(digits or b"0") >= 1 << 63:
         raise HttpError(400, "bad Content-Length")

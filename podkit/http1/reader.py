@@ -1,4 +1,4 @@
-"""From a connection's bytes to its requests, however they are cut into segments."""
+"""Parses requests from a connection's bytes, however they are segmented."""
 
 import re
 import time
@@ -16,17 +16,17 @@ from podkit.server import Server
 # a head is kept, in case it comes again, where that is within what a connection may cost
 _REMEMBERED = 1024  # bytes
 _REMEMBERED_FIELDS = 16
-_STRAY_LINE_ENDS = 4  # bytes of them that Go passes over behind a POST, for the sake of old clients
+_STRAY_LINE_ENDS = 4  # bytes of stray line ends that Go skips after a POST, for old clients
 
-_END: Final = re.compile(rb"\n\r?\n")  # of a head
-_UNMET = Route(lambda request: Response(417))  # an expectation that the original knows nothing of
+_END: Final = re.compile(rb"\n\r?\n")  # end of a head
+_UNMET = Route(lambda request: Response(417))  # an expectation that the original does not support
 
 
 class RequestReader:
-    """Reads one request after the other, by the rules of Go's server.
+    """Reads one request after another, by the rules of Go's server.
 
-    The bytes stay with the caller, who asks with `next` as long as there are some; `position` then says where
-    those start that were not used.
+    The caller keeps the bytes and calls `next` while there are any; `position` then marks the start of the
+    unused ones.
     """
 
     __slots__ = (
@@ -40,25 +40,25 @@ class RequestReader:
     def __init__(self, server: Server, client: Client) -> None:
         self._server = server
         self._client = client
-        self._started = False  # the request line of an unfinished head was seen, and is one
-        self._searched = 0  # bytes behind the position that are known to hold no end of a head
+        self._started = False  # the request line of an incomplete head is valid
+        self._searched = 0  # bytes after the position that contain no end of a head
         self._skippable = 0  # bytes of line ends
         self._last_block, self._last_head = server.last_head  # and what that was read as
-        self.head: Head | None = None  # of the request whose body is on its way
+        self.head: Head | None = None  # of the request whose body is arriving
         self._head_size = 0
         self._raw = bytearray()
-        self.began = 0.0  # when an unfinished head did (monotonic); 0 where there is none
+        self.began = 0.0  # when an incomplete head began (monotonic); 0 if there is none
         self.position = 0
-        self.interim = b""  # what the client wants to see before it sends on
-        self.last = False  # nothing can be read behind this request
+        self.interim = b""  # what the client waits for before it sends more
+        self.last = False  # nothing can follow this request
 
     @property
     def size(self) -> int:
-        """The bytes that are kept of that request."""
+        """The bytes kept of the current request."""
         return 0 if self.head is None else self._head_size + len(self._body.data) + len(self._raw)
 
     def next(self, data: bytes | bytearray, position: int) -> Request | None:
-        """The next request if all of it is there. Raises HttpError where the connection ends with a refusal."""
+        """The next request, if it is complete. Raises HttpError if the connection ends with a refusal."""
         self.position = position
         if self.head is not None:
             return self._read_body(self.head, data)
@@ -94,7 +94,7 @@ class RequestReader:
         self.position = stop
         if self.began:
             self._searched, self._started, self.began = 0, False, 0.0
-        if block == self._last_block:  # load, probes and pollers repeat themselves, on new connections too
+        if block == self._last_block:  # clients repeat themselves, on new connections too
             return self._last_head
         head = parse_head(block, limits.max_header_lines)
         if end - start <= _REMEMBERED and block.count(b"\n") <= _REMEMBERED_FIELDS:
@@ -102,7 +102,7 @@ class RequestReader:
         return head
 
     def _watch_head(self, data: bytes | bytearray) -> None:
-        """Note how far an unfinished head was looked at, and refuse garbage before its second line."""
+        """Remembers how far an incomplete head was searched, and refuses garbage before its second line."""
         self.began = self.began or time.monotonic()
         if not self._started:
             end = data.find(b"\n", self.position + self._searched)
@@ -127,7 +127,7 @@ class RequestReader:
             self.last = True
             return self._request(head)
         if waits and self.position < len(data):
-            self.last = True  # the original never reads such a body, and says so
+            self.last = True  # the original does not read such a body, and says so
             return self._request(head, "http: invalid Read on closed Body")
         if waits:
             self.interim = CONTINUE
@@ -144,13 +144,13 @@ class RequestReader:
         if self.route.keeps_raw:
             self._raw += memoryview(data)[start : self.position]
         limit = max_body(limits, self.route)
-        if reads and (body.size > limit or len(self._raw) > limit + limits.max_head):  # chunks have lines
+        if reads and (body.size > limit or len(self._raw) > limit + limits.max_head):  # chunk lines count too
             raise too_large(limit)
         self.last = bool(body.error) or (not reads and body.size >= limits.max_skipped_body)
         return self._finish_body(head) if body.complete or self.last else None
 
     def cut_off(self) -> Request | None:
-        """The request whose body the client has ended before it was complete."""
+        """The request whose body the client truncated."""
         head, self.last = self.head, True
         if head is None:
             return None

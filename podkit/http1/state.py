@@ -1,4 +1,4 @@
-"""How a connection over HTTP/1.1 stands: what it holds for its client, what it waits for, and how it ends."""
+"""The state of an HTTP/1.1 connection: held bytes, timeouts, and closing."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from podkit.turns import Turn
 
 
 class Http1State(asyncio.Protocol):
-    """The state of a connection; what it does with requests is up to `Http1Connection`."""
+    """The state of a connection. `Http1Connection` processes its requests."""
 
     def __init__(self, server: Server, client: Client) -> None:
         self._server = server
@@ -24,12 +24,12 @@ class Http1State(asyncio.Protocol):
         self._reader = RequestReader(server, client)
         self._share = Share(server.budget)
         self._last_seen = 0.0
-        self._held = bytearray()  # came, and is not worked on yet
-        self._has_ended = False  # the client sends no more
-        self._turn: Turn | None = None  # when to go on, after the other connections
+        self._held = bytearray()  # received, but not processed yet
+        self._has_ended = False  # the client has half-closed
+        self._turn: Turn | None = None  # resumes after the other connections' turns
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is ours."""
+        """Takes over the connection."""
         self._transport = cast(asyncio.Transport, transport)
         self._reading = Reading(self._transport)
         self._answers = Answers(self._server, self._transport, self._after_answer)
@@ -37,7 +37,7 @@ class Http1State(asyncio.Protocol):
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or another protocol has its connection; what is under way is given up."""
+        """The client is gone, or another protocol took over; cancels what is in progress."""
         self._server.connections.discard(self)
         self._answers.cancel()
         if self._turn is not None:
@@ -46,7 +46,7 @@ class Http1State(asyncio.Protocol):
         self._share.resize(0)
 
     def pause_writing(self) -> None:
-        """The client reads slower than it asks."""
+        """The client reads more slowly than it sends requests."""
         self._answers.pause()
         self._account()
 
@@ -54,11 +54,11 @@ class Http1State(asyncio.Protocol):
         return self._turn is not None or self._answers.is_busy
 
     def _is_last(self) -> bool:
-        """No request is to follow the one that is answered now."""
+        """Whether no request may follow the current one."""
         return self._reader.last or ((self._server.draining or self._has_ended) and not self._held)
 
     def _account(self) -> None:
-        """Charge what is held for the client, and read on from it only where that is of use now."""
+        """Charges what is held for the client, and pauses reading while more input would not help."""
         if not self._share.resize(len(self._held) + self._reader.size + self._answers.size):
             if self._answers.is_over or self._is_busy():
                 return self._transport.abort()
@@ -75,11 +75,11 @@ class Http1State(asyncio.Protocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """Take up what was held back."""
+        """Resumes processing of held input."""
         raise NotImplementedError
 
     def _refuse(self, response: Response) -> bytes:
-        """The answer to what can't be served, behind which the connection ends."""
+        """Answers a request that cannot be served; the connection then closes."""
         self._reader.last = True
         request = Request(self._reader.head or UNREADABLE, self._client, self._client.requests)
         return self._answers.render(request, response, True, self._last_seen, time.monotonic())
@@ -89,7 +89,7 @@ class Http1State(asyncio.Protocol):
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close, but read on for a moment where more has come: unread bytes make the kernel reset it."""
+        """Closes, but keeps reading briefly on input: unread bytes make the kernel reset the connection."""
         self._answers.is_over = True
         transport, more = self._transport, bool(self._held) or self._reader.last
         self._held.clear()
@@ -101,12 +101,12 @@ class Http1State(asyncio.Protocol):
             transport.close()
 
     def _leave_if_too_long(self) -> None:
-        """A client that has ended may be gone for good: what takes long is not waited for."""
+        """Cancels long answers to a half-closed client, which may be gone for good."""
         if self._has_ended and self._answers.takes_longer_than(self._server.limits.half_closed):
             self._transport.abort()
 
     def check(self, now: float) -> None:
-        """End what has stood still for too long."""
+        """Closes the connection, or refuses the request, if a timeout has passed."""
         limits, reader = self._server.limits, self._reader
         if self._answers.is_held_up:
             if self._answers.is_stuck(now):
@@ -124,28 +124,28 @@ class Http1State(asyncio.Protocol):
             self._transport.close()
 
     def time_out(self, reason: str) -> None:
-        """Refuse a request that does not arrive in time."""
+        """Refuses a request that does not arrive in time."""
         if not self._answers.is_over:
             self._refuse_now(error(408, reason))
 
     def in_flight(self) -> int:
-        """One, or none: its requests are answered one after the other."""
+        """One or none, because requests are answered one at a time."""
         return int(bool(self._is_busy() or self._held or self._reader.head) and not self._answers.is_over)
 
     def idle_since(self) -> float | None:
-        """Since the client's last bytes; a head that has begun to come is no request yet."""
+        """Since the client's last bytes; an incomplete head does not count as a request."""
         busy = self._answers.is_over or self._is_busy() or self._reader.head
         return None if busy else self._last_seen
 
     def say_goodbye(self) -> None:
-        """The answers say so, by ``Connection: close``."""
+        """Answers will say ``Connection: close``."""
 
     def close_if_quiet(self, now: float) -> None:
-        """Close now if no request is under way or has just been sent."""
+        """Closes if no request is in progress or was just answered."""
         idle = not (self._answers.is_over or self._is_busy() or self._held or self._reader.head)
         if idle and now - self._last_seen > self._server.limits.quiet and not unread_bytes(self._transport):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Closes the connection immediately."""
         self._transport.abort()

@@ -1,4 +1,4 @@
-"""A WebSocket (RFC 6455) on a connection whose handshake was made over HTTP/1.1."""
+"""A WebSocket (RFC 6455) on a connection after its HTTP/1.1 handshake."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ _ACCEPTED: Final = (
 
 
 class WebSocketConnection(asyncio.Protocol):
-    """Answers each message as the endpoint says, and pings."""
+    """Answers each message with the endpoint's reply, and answers pings."""
 
     def __init__(self, server: Server, request: Request, upgrade: Upgrade) -> None:
         self._server = server
@@ -34,16 +34,16 @@ class WebSocketConnection(asyncio.Protocol):
         self._reader = FrameReader(upgrade.max_message)
         self._share = Share(server.budget)
         self._start = self._last_seen = self._last_heard = time.monotonic()
-        self._held = bytearray()  # came, and is not worked on yet
+        self._held = bytearray()  # received, but not processed yet
         self._turn: Turn | None = None
-        self._is_held_up = False  # the client does not take what is sent
+        self._is_held_up = False  # the client does not read its answers
         self._progress = Progress()
         self._is_over = False
 
-    # from the transport
+    # callbacks of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept the handshake, which the endpoint has checked."""
+        """Accepts the handshake, which the endpoint has checked."""
         self._transport = cast(asyncio.Transport, transport)
         self._reading = Reading(self._transport)
         self._server.connections.add(self)
@@ -53,7 +53,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._account()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         self._server.connections.discard(self)
         self._is_over = True
         if self._turn is not None:
@@ -62,7 +62,7 @@ class WebSocketConnection(asyncio.Protocol):
         log_answer(self._server, self._request, Response(101), self._start)
 
     def data_received(self, data: bytes) -> None:
-        """Frames."""
+        """Frames from the client."""
         self._last_heard = time.monotonic()
         if self._is_over:
             return
@@ -72,7 +72,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._account()
 
     def pause_writing(self) -> None:
-        """The client reads slower than it sends."""
+        """The client reads more slowly than it sends."""
         self._is_held_up = True
         self._progress.restart()
         self._account()
@@ -91,7 +91,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._account()
 
     def _work(self) -> None:
-        """Answer the messages that are there, as many as one turn takes."""
+        """Answers the available messages, as many as one turn allows."""
         limits, out, size, position = self._server.limits, list[bytes | bytearray](), 0, 0
         try:
             while len(out) < 2 * limits.turn_requests and size < limits.turn_bytes:
@@ -121,7 +121,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._hang_up()
 
     def _account(self) -> None:
-        """Charge what is held for the client, and read on from it only where that is of use now."""
+        """Charges what is held for the client, and pauses reading while more input would not help."""
         unsent = self._transport.get_write_buffer_size() if self._is_held_up else 0
         held = len(self._held) + self._reader.size + unsent + self._cost
         if not self._share.resize(held):
@@ -129,7 +129,7 @@ class WebSocketConnection(asyncio.Protocol):
         reading = self._is_over or (self._turn is None and not self._is_held_up)
         self._reading.switch(reading)
 
-    # the end
+    # closing
 
     def _end(self, payload: bytes) -> None:
         if not self._is_over:
@@ -138,14 +138,14 @@ class WebSocketConnection(asyncio.Protocol):
             self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close, but read on for a moment: unread bytes make the kernel reset the connection."""
+        """Closes, but keeps reading briefly: unread bytes make the kernel reset the connection."""
         self._held.clear()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._loop.call_later(self._server.limits.linger, self._transport.close)
 
     def check(self, now: float) -> None:
-        """End what has stood still for too long."""
+        """Closes the connection if a timeout has passed."""
         limits = self._server.limits
         if self._is_held_up:
             if self._progress.is_stuck(self._transport, now, limits.send_timeout):
@@ -156,7 +156,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._end(_GOING_AWAY)
 
     def in_flight(self) -> int:
-        """None: its request is answered."""
+        """None: its request has been answered."""
         return 0
 
     def idle_since(self) -> float:
@@ -164,12 +164,12 @@ class WebSocketConnection(asyncio.Protocol):
         return self._last_heard
 
     def say_goodbye(self) -> None:
-        """Close with 1001, and wait for no client that does not react."""
+        """Closes with 1001, and does not wait for unresponsive clients."""
         self._end(_GOING_AWAY)
 
     def close_if_quiet(self, now: float) -> None:
-        """It ends by its own goodbye."""
+        """Does nothing: `say_goodbye` closes it."""
 
     def abort(self) -> None:
-        """Close at once."""
+        """Closes the connection immediately."""
         self._transport.abort()

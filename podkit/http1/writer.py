@@ -1,4 +1,4 @@
-"""Response heads as bytes, as Go's HTTP/1.1 server writes them."""
+"""Renders response heads like Go's HTTP/1.1 server."""
 
 from functools import lru_cache
 from http import HTTPStatus
@@ -25,7 +25,7 @@ def _status_line(status: int, at_least_11: bool) -> bytes:
 
 
 def closes(head: Head, response: Response) -> bool:
-    """Whether the client, the endpoint or the framing ends the connection with this answer."""
+    """Whether the connection closes after this answer, because of the client, the endpoint or the framing."""
     return (
         head.close
         or CLOSE in response.headers
@@ -34,7 +34,7 @@ def closes(head: Head, response: Response) -> bool:
 
 
 def is_chunked(head: Head, response: Response) -> bool:
-    """Whether the body goes out in chunks, since its length is not known."""
+    """Whether the body is sent in chunks, because its length is unknown."""
     return head.version >= (1, 1) and head.method != b"CONNECT" and _has_unknown_length(response)
 
 
@@ -43,7 +43,7 @@ def _has_unknown_length(response: Response) -> bool:
 
 
 def render_answer(head: Head, response: Response, close: bool, date_line: bytes) -> bytes:
-    """The whole of an answer whose body is at hand."""
+    """Renders a complete answer."""
     body = response.body
     assert isinstance(body, bytes)
     if close or head.version != (1, 1) or response.status != 200 or head.method in _WITHOUT_BODY:
@@ -56,7 +56,7 @@ def render_answer(head: Head, response: Response, close: bool, date_line: bytes)
 
 
 def render_head(head: Head, response: Response, close: bool, date_line: bytes) -> bytes:
-    """Status line and headers, with the empty line behind them. `close`: the connection ends after it."""
+    """Status line and headers with the empty line. `close`: the connection closes after the answer."""
     headers = response.headers
     at_least_11 = head.version >= (1, 1)
     if close:
@@ -65,7 +65,7 @@ def render_head(head: Head, response: Response, close: bool, date_line: bytes) -
             headers += (CLOSE,)
     elif not at_least_11 and not any(header[0] == b"Connection" for header in headers):
         headers += (_KEEP_ALIVE,)
-    # headers may hold what a client sent (Location), so only the status line is worth remembering
+    # headers may contain the client's text (Location), so only the status line is cached
     fields = b"".join([b"%s: %s\r\n" % header for header in headers])
     start = _status_line(response.status, at_least_11)
     length = content_length(head, response)
@@ -77,7 +77,7 @@ def render_head(head: Head, response: Response, close: bool, date_line: bytes) -
 
 
 def render_chunk(block: Block) -> bytes:
-    """A block of a body of unknown length."""
+    """A chunk of a body of unknown length."""
     return b"".join((b"%x\r\n" % len(block), block, b"\r\n"))
 
 

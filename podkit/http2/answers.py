@@ -1,4 +1,4 @@
-"""From requests to answers: calls the endpoint of each stream once, and has its answer sent."""
+"""Calls the endpoint of each stream once, and sends its answer."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from podkit.server import Server
 
 
 class Answers:
-    """`wake` is called where an answer goes on by itself, and not since the client sent something."""
+    """`wake` is called when an answer makes progress without input from the client."""
 
     def __init__(
         self, server: Server, client: Client, streams: Streams, queue: SendQueue, wake: Callable[[], None]
@@ -28,17 +28,17 @@ class Answers:
         self._queue = queue
         self._wake = wake
         self._heads = HeadWriter(server.clock)
-        self.closes = False  # an answer asks for the end of the connection
-        self._put_off: dict[Stream, Callable[[], None]] = {}  # answers that are not made before they are taken
+        self.closes = False  # an answer asks to close the connection
+        self._put_off: dict[Stream, Callable[[], None]] = {}  # answers that are created only when there is room
 
     def let_go(self) -> None:
-        """Wake nobody any longer, so that no cycle is left, which would wait for the garbage collector."""
+        """Drops the callbacks, so that no reference cycle is left for the garbage collector."""
         self._wake = lambda: None
 
-    # when
+    # when to answer
 
     def ask(self, stream: Stream) -> None:
-        """Answer a request of which all has come that its endpoint wants."""
+        """Answers a request when everything that its endpoint needs has arrived."""
         body = stream.body if stream.body is not None else b""
         request = Request(stream.head, self._client, stream.number, body, "", stream.trailers)
         if stream.route.keeps_raw:
@@ -46,14 +46,14 @@ class Answers:
         self._answer(stream, request)
 
     def begin(self, request: Request) -> None:
-        """Answer HTTP/1.1's request as stream 1."""
+        """Answers an HTTP/1.1 request as stream 1."""
         self._streams.last_id = 1
         stream = self._streams.open_stream(1, request.head, request.size, ended=True)
         stream.route, stream.number = self._server.find_route(request.head), request.number
         self._answer(stream, request)
 
     def _answer(self, stream: Stream, request: Request) -> None:
-        """Call the endpoint, as soon as there is a use for the answer."""
+        """Calls the endpoint as soon as its answer can be sent."""
         self._when_of_use(stream, partial(self._call, stream, request))
 
     def _when_of_use(self, stream: Stream, make: Callable[[], None]) -> None:
@@ -64,12 +64,12 @@ class Answers:
             self._put_off[stream] = make
 
     def _is_of_use(self, stream: Stream) -> bool:
-        """Whether to make an answer now: one that nobody takes yet is made only where few wait already."""
+        """Whether to create an answer now: if it cannot be sent yet, only if few others wait."""
         queue, limits = self._queue, self._server.limits
         return queue.made < (limits.window if queue.room(stream) > 0 else limits.turn_bytes)
 
     def go_on(self) -> bool:
-        """Make the answers that were put off, for one turn; whether there are more."""
+        """Creates deferred answers, for one turn; returns whether there are more."""
         for stream, make in tuple(self._put_off.items()):
             if stream.id not in self._streams.open:
                 del self._put_off[stream]
@@ -80,7 +80,7 @@ class Answers:
                 make()
         return False
 
-    # what
+    # how to answer
 
     def _call(self, stream: Stream, request: Request) -> None:
         self._give(stream, request, call(request, stream.route))
@@ -93,7 +93,7 @@ class Answers:
             stream.maker = loop.call_later(answer.seconds, self._give_late, stream, request, answer)
         elif isinstance(answer, Dialogue):
             self._hold(stream, request, answer)
-        else:  # what a proxy takes for a connection that broke; no head from here asks for a WebSocket
+        else:  # a proxy treats this as a broken connection; no request here asks for a WebSocket
             self._streams.reset(stream.id, Code.INTERNAL_ERROR)
 
     def _give_late(self, stream: Stream, request: Request, delayed: Delayed) -> None:
@@ -102,7 +102,7 @@ class Answers:
         self._wake()
 
     def respond(self, stream: Stream, request: Request, response: Response) -> None:
-        """Have a response sent."""
+        """Sends a response."""
         queue, head = self._queue, stream.head
         stream.is_answered, stream.touched = True, time.monotonic()
         self.closes = self.closes or CLOSE in response.headers
@@ -125,16 +125,16 @@ class Answers:
             queue.complete(stream)
 
     def write_interim(self, stream: Stream, block: bytes) -> None:
-        """A header block before that of the answer."""
+        """Sends a header block before the final one."""
         self._queue.write_block(stream.id, block, end=False)
 
     def break_off(self, stream: Stream, mistake: Exception) -> None:
-        """A mistake of ours after the answer's head was sent."""
+        """Resets the stream: an error occurred after the head was sent."""
         own_mistake(Request(stream.head, self._client), mistake)
         self._streams.reset(stream.id, Code.INTERNAL_ERROR)
 
     def settle(self) -> bool:
-        """Charge what streams have come to hold; whether it is too much for any, which are refused."""
+        """Charges what streams hold; refuses those over the budget, and returns whether there were any."""
         touched, self._streams.touched = self._streams.touched, []
         refused = False
         for stream in touched:
@@ -153,10 +153,10 @@ class Answers:
             self._streams.reset(stream.id, Code.ENHANCE_YOUR_CALM)
 
     def refuse(self, stream: Stream, response: Response) -> None:
-        """Give this answer, whatever has come of the request, and whatever its own would be."""
+        """Sends this answer instead of the request's own, whatever has arrived."""
         if stream.route.refusal is not None:
             response = stream.route.refusal(response)
-        stream.body, stream.route = None, REFUSED  # the rest of the body is not kept
+        stream.body, stream.route = None, REFUSED  # the rest of the body is dropped
         self._put_off.pop(stream, None)
         if stream.maker is not None:
             stream.maker.cancel()
@@ -164,7 +164,7 @@ class Answers:
         self.respond(stream, Request(stream.head, self._client, stream.number), response)
 
     def check(self, now: float) -> bool:
-        """Give up what has stood still for too long; whether there was any."""
+        """Gives up on stalled streams; returns whether there were any."""
         limits, streams, found = self._server.limits, self._streams, False
         for stream in tuple(streams.open.values()):
             stood = now - stream.touched
@@ -181,13 +181,13 @@ class Answers:
                 found = True
         return found
 
-    # bit by bit
+    # streaming
 
     def say_farewell(self) -> None:
-        """End dialogues, which may have no end of their own."""
+        """Ends dialogues, which may not end by themselves."""
         for stream in self._streams.open.values():
             if stream.inbox is not None and stream.maker is not None:
-                asyncio.get_running_loop().call_soon(stream.maker.cancel)  # after it has begun
+                asyncio.get_running_loop().call_soon(stream.maker.cancel)  # after it has started
 
     def _hold(self, stream: Stream, request: Request, dialogue: Dialogue) -> None:
         response = Response(headers=dialogue.headers, trailers=dialogue.farewell)
@@ -208,7 +208,7 @@ class Answers:
     async def _feed(
         self, stream: Stream, request: Request, pieces: AsyncIterator[Block | Fields], farewell: Fields
     ) -> None:
-        """Send pieces as they are made. The trailers are those that come last, or else the farewell."""
+        """Sends pieces as they are generated, then the last trailers, or else the farewell."""
         trailers = farewell
         try:
             async for piece in pieces:

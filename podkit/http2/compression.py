@@ -1,7 +1,7 @@
-"""Header blocks (HPACK, RFC 7541), read with the hpack library's tables and written without one.
+"""Header blocks (HPACK, RFC 7541): decoded with the hpack library's tables, encoded without a dynamic table.
 
-The library's own decoder copies the rest of the block for each field, which makes large blocks cost their
-square. What we send refers to the static table alone: a client can't make us keep one for it.
+The library's own decoder copies the rest of the block for each field, so large blocks take quadratic time. We
+encode with the static table only, so a client cannot make us keep a table.
 """
 
 from functools import lru_cache
@@ -15,15 +15,15 @@ from podkit.http2.frames import Code, ConnectionFault
 from podkit.message import Fields, Head, Response, content_length
 from podkit.server import Clock
 
-NO_TABLE: Final = b"\x20"  # before the first block that we send: our table has no room
-_FIELD_OVERHEAD: Final = 32  # bytes, in the size of a list of fields
-_CACHED: Final = 64  # bytes; longer values are not worth remembering
+NO_TABLE: Final = b"\x20"  # precedes our first block: our table has size 0
+_FIELD_OVERHEAD: Final = 32  # bytes that a field adds to the size of a list
+_CACHED: Final = 64  # bytes; longer values are not cached
 _STATIC: Final = {field: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
 _NAMES: Final = {field[0]: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
 
 
 class Decoder:
-    """Reads a client's header blocks, one after the other, of at most `max_size` bytes and `max_fields`."""
+    """Decodes a client's header blocks in order, each of at most `max_size` bytes and `max_fields`."""
 
     def __init__(self, max_size: int, max_fields: int) -> None:
         self._max_size = max_size
@@ -31,9 +31,9 @@ class Decoder:
         self._table = HeaderTable()
 
     def decode(self, block: bytes) -> tuple[list[tuple[bytes, bytes]], int, bool]:
-        """The fields of a block, their size (RFC 9113, 6.5.2), and whether it leaves the table as it was.
+        """A block's fields, their size (RFC 9113, 6.5.2), and whether it leaves the table unchanged.
 
-        Raises ConnectionFault: after a block that was not read to its end, no other can be.
+        Raises ConnectionFault: after an incompletely decoded block, no other can be decoded.
         """
         try:
             return self._decode(block)
@@ -100,7 +100,7 @@ def _read_text(block: bytes, position: int) -> tuple[bytes, int]:
 
 
 def encode(fields: Fields) -> bytes:
-    """A header block."""
+    """Encodes a header block."""
     return b"".join([_cached(*field) if len(field[1]) <= _CACHED else _encode(*field) for field in fields])
 
 
@@ -128,7 +128,7 @@ def _write_integer(value: int, mask: int, flags: int) -> bytes:
 
 
 class HeadWriter:
-    """Renders the heads of responses, and each but once a second where they repeat themselves."""
+    """Encodes response heads, and caches repeated ones for a second."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

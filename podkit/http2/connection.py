@@ -1,7 +1,7 @@
-"""A client's connection over HTTP/2 (RFC 9113): its turns, its times and its end.
+"""An HTTP/2 connection (RFC 9113): its turns, timeouts and closing.
 
-What comes is worked off in turns, with the other connections' in between: frames to requests (`requests`),
-requests to answers (`answers`), answers to frames again (`send_queue`), and one write for all of them.
+Input is processed in turns, interleaved with other connections: frames become requests (`requests`), requests
+become answers (`answers`), and answers become frames (`send_queue`), with one write for all of them.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ from podkit.turns import Turn
 
 
 class Http2Connection(asyncio.Protocol):
-    """Begins with the client's preface, or with a request that HTTP/1.1 hands over."""
+    """Starts with the client's preface, or with a request that HTTP/1.1 hands over."""
 
     def __init__(self, server: Server, client: Client) -> None:
         self._server = server
         self._client = client
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None  # as long as something may be sent
+        self._transport: asyncio.Transport | None = None  # while something may be sent
         self._frames = FrameReader()
-        self._share = Share(server.budget)  # for what waits on either side of the streams
+        self._share = Share(server.budget)  # for data that waits on either side of the streams
         self._room = Share(server.room)
         self._allowance = Allowance(server.limits)
         self._queue = SendQueue(server.limits.turn_bytes)
@@ -42,21 +42,21 @@ class Http2Connection(asyncio.Protocol):
         self._control = Control(self._streams, self._queue, self._allowance)
         self._requests = Requests(server, client, self._streams, self._answers, self._control, self._allowance)
         self._queue.finish, self._queue.fail = self._streams.finish, self._answers.break_off
-        self._turn: Turn | None = None  # the next, where there is work for one
-        self._is_behind = False  # frames have come that are not worked on
+        self._turn: Turn | None = None  # the next turn, if there is work
+        self._is_behind = False  # unprocessed frames are waiting
         self._first: Request | None = None  # handed over by HTTP/1.1
         self._is_asked_to_leave = False
-        self._last_seen, self._ended_at = 0.0, 0.0  # when something was done for it, and when it ended its side
-        self._progress = Progress()  # of the client that does not take what is sent
+        self._last_seen, self._ended_at = 0.0, 0.0  # time of its last activity, and of its half-close
+        self._progress = Progress()  # of a client that does not read
 
-    # from the transport
+    # callbacks of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected, or HTTP/1.1 handed its connection over."""
+        """A client has connected, or HTTP/1.1 has handed over its connection."""
         limits, queue = self._server.limits, self._queue
         self._any_transport = self._transport = cast(asyncio.Transport, transport)
         self._reading = Reading(self._transport)
-        self._transport.set_write_buffer_limits(high=0)  # so that what the kernel does not take is charged
+        self._transport.set_write_buffer_limits(high=0)  # so that unsent bytes are charged
         self._server.connections.add(self)
         queue.write(frames.SETTINGS, 0, 0, frames.render_settings(limits))
         if not self._room.resize(limits.http2_cost):
@@ -67,7 +67,7 @@ class Http2Connection(asyncio.Protocol):
         self._end_turn()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, and with it whatever was in progress."""
+        """The connection is lost, and everything in progress with it."""
         self._server.connections.discard(self)
         self._stop()
         self._queue.let_go()
@@ -83,7 +83,7 @@ class Http2Connection(asyncio.Protocol):
                 self._work()
 
     def eof_received(self) -> bool:
-        """The client sends no more; what it asked for is answered."""
+        """The client has half-closed; its requests are still answered."""
         self._ended_at = time.monotonic()
         self._streams.end_input()
         self._control.client_knows = True
@@ -91,20 +91,20 @@ class Http2Connection(asyncio.Protocol):
         return self._transport is not None
 
     def pause_writing(self) -> None:
-        """The client reads slower than it is sent to."""
+        """The client reads more slowly than we send."""
         self._queue.is_paused = True
         self._progress.restart()
 
     def resume_writing(self) -> None:
-        """The client has caught up; what it could not send meanwhile is not late."""
+        """The client has caught up; what it could not send meanwhile does not count as late."""
         self._queue.is_paused = False
         self._frames.began = self._requests.began = 0.0
         self._work()
 
     def upgrade_from_http1(self, request: Request) -> None:
-        """Begin with HTTP/1.1's request as stream 1 (RFC 7540, 3.2); bodies wait for the client's preface.
+        """Starts with an HTTP/1.1 request as stream 1 (RFC 7540, 3.2); its body waits for the client's preface.
 
-        Raises ValueError where its HTTP2-Settings header is malformed.
+        Raises ValueError if its HTTP2-Settings header is malformed.
         """
         self._control.apply(frames.parse_settings_header(request.head.header(b"Http2-Settings")))
         self._first, self._queue.is_open = request, False
@@ -113,7 +113,7 @@ class Http2Connection(asyncio.Protocol):
     # turns
 
     def _work(self) -> None:
-        """Work off frames, but no more of them than are due to one connection at a time."""
+        """Processes frames, but no more than one connection's share of a turn."""
         self._turn, self._is_behind = None, False
         if self._transport is None:
             return self._account()
@@ -139,7 +139,7 @@ class Http2Connection(asyncio.Protocol):
         self._end_turn()
 
     def _end_turn(self) -> None:
-        """Send what there is to send, charge what is held after it, and see what is to be done next."""
+        """Sends output, charges what is still held, and schedules the next turn."""
         transport, queue = self._transport, self._queue
         if transport is None:
             return
@@ -149,7 +149,7 @@ class Http2Connection(asyncio.Protocol):
         queue.sent = 0
         if self._answers.settle():
             has_more = queue.pump() or has_more
-        if self._server.draining and self._streams.last_id:  # who has just connected gets an answer first
+        if self._server.draining and self._streams.last_id:  # a new client gets an answer first
             self._ask_to_leave()
         if self._control.client_knows or self._answers.closes:
             self._decide_last()
@@ -160,7 +160,7 @@ class Http2Connection(asyncio.Protocol):
             self._turn = self._server.turns.put_off(self._work)
 
     def _account(self) -> None:
-        """Charge what waits on either side of the streams, and read on only where that is of use now."""
+        """Charges what waits on either side of the streams, and pauses reading while that is of no use."""
         transport, queue = self._any_transport, self._queue
         size = 0 if self._transport is None else len(self._frames) + len(self._requests.block)
         if queue.is_paused:
@@ -169,10 +169,10 @@ class Http2Connection(asyncio.Protocol):
             return transport.abort() if queue.is_paused else self._fail(Code.ENHANCE_YOUR_CALM)
         self._reading.switch(not (self._is_behind or queue.is_paused))
 
-    # times
+    # timeouts
 
     def check(self, now: float) -> None:
-        """End what has stood still for too long."""
+        """Closes the connection, or a stream, if a timeout has passed."""
         limits, queue = self._server.limits, self._queue
         began = self._requests.began or self._frames.began
         if queue.is_paused:
@@ -189,10 +189,10 @@ class Http2Connection(asyncio.Protocol):
         elif self._answers.check(now):
             self._end_turn()
 
-    # the end
+    # closing
 
     def in_flight(self) -> int:
-        """Its open streams."""
+        """The number of open streams."""
         return len(self._streams.open)
 
     def idle_since(self) -> float | None:
@@ -200,7 +200,7 @@ class Http2Connection(asyncio.Protocol):
         return None if self._streams.open or self._is_behind else self._last_seen
 
     def say_goodbye(self) -> None:
-        """Ask the client to open no more streams here; those that are on their way are answered."""
+        """Asks the client to open no more streams; those on their way are answered."""
         self._answers.say_farewell()
         self._ask_to_leave()
         self._end_turn()
@@ -212,16 +212,16 @@ class Http2Connection(asyncio.Protocol):
             self._queue.write(frames.PING, 0, 0, GOODBYE)
 
     def close_if_quiet(self, now: float) -> None:
-        """Close if nothing is under way and no request has just been sent."""
+        """Closes if nothing is in progress and no request was just answered."""
         if not self._streams.open and not self._is_behind and now - self._last_seen > self._server.limits.quiet:
             self._decide_last()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Closes the connection immediately."""
         self._any_transport.abort()
 
     def _decide_last(self) -> None:
-        """Answer no stream after those that were opened by now, and close when none is left."""
+        """Refuses streams after the current ones, and closes when none is left."""
         if self._transport is None:
             return
         if not self._streams.open:
@@ -232,12 +232,12 @@ class Http2Connection(asyncio.Protocol):
             self._queue.write_goaway(self._streams.last_id)
 
     def _fail(self, code: Code) -> None:
-        """The client broke the rules, or went over a limit."""
+        """Closes with an error: the client violated the protocol or a limit."""
         self._queue.write_goaway(self._streams.last_id, code)
         self._end()
 
     def _end(self) -> None:
-        """Nothing more is taken from the client; but read on for a moment, else the kernel resets it."""
+        """Takes no more input, but keeps reading briefly, so that the kernel does not reset the connection."""
         transport = self._any_transport
         self._queue.flush(transport)
         self._stop()

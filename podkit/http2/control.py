@@ -1,4 +1,4 @@
-"""Frames that tell of the connection, of windows and of a stream's end, and that no endpoint answers."""
+"""Frames about the connection, flow control and stream ends, which involve no endpoint."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,23 +9,23 @@ from podkit.http2.frames import Code, ConnectionFault, Frame, Setting, StreamFau
 from podkit.http2.send_queue import SendQueue
 from podkit.http2.streams import Streams
 
-GOODBYE: Final = b"goodbye!"  # a ping's payload: its answer tells that the client knows that we leave
+GOODBYE: Final = b"goodbye!"  # a ping payload; its echo shows that the client has our GOAWAY
 _OF_CONNECTION: Final = frozenset((frames.SETTINGS, frames.PING, frames.GOAWAY))
 _OF_STREAM: Final = frozenset((frames.PRIORITY, frames.RST_STREAM))
 _SIZES: Final = {frames.RST_STREAM: 4, frames.PING: 8, frames.WINDOW_UPDATE: 4}
 
 
 class Control:
-    """Each of its frames costs the client a part of its allowance."""
+    """Each of its frames takes a token from the client's allowance."""
 
     def __init__(self, streams: Streams, queue: SendQueue, allowance: Allowance) -> None:
         self._streams = streams
         self._queue = queue
         self._allowance = allowance
-        self.client_knows = False  # that one of the two sides leaves
+        self.client_knows = False  # that one side is closing
 
     def handle(self, frame: Frame) -> None:
-        """Do what a frame says. Raises ConnectionFault or StreamFault."""
+        """Processes a frame. Raises ConnectionFault or StreamFault."""
         self._allowance.spend()
         kind = frame.kind
         if kind in _OF_CONNECTION if frame.stream_id else kind in _OF_STREAM:
@@ -33,7 +33,7 @@ class Control:
         if len(frame.payload) != _SIZES.get(kind, len(frame.payload)):
             raise ConnectionFault(Code.FRAME_SIZE_ERROR)
         handler = self._HANDLERS.get(kind)
-        if handler is not None:  # what is not known is passed over
+        if handler is not None:  # unknown frames are ignored
             handler(self, frame)
 
     def _on_priority(self, frame: Frame) -> None:
@@ -54,7 +54,7 @@ class Control:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR)
 
     def apply(self, settings: dict[int, int]) -> None:
-        """Do as the client wishes: of what it may wish for, only the window changes what we send."""
+        """Applies the client's settings; only the window affects what we send."""
         if Setting.INITIAL_WINDOW_SIZE in settings:
             self._queue.set_initial_window(settings[Setting.INITIAL_WINDOW_SIZE], self._streams.open.values())
 

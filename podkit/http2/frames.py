@@ -1,4 +1,4 @@
-"""Frames as they travel (RFC 9113, 4 and 6), and the two ways in which one can be wrong."""
+"""Frames on the wire (RFC 9113, 4 and 6), and the two kinds of errors."""
 
 import base64
 import struct
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from podkit.limits import Limits
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-MAX_PAYLOAD: Final = 16_384  # bytes of a frame; what every peer has to take, and all that we take
+MAX_PAYLOAD: Final = 16_384  # bytes of a payload: what every peer must accept, and our maximum
 MAX_WINDOW: Final = (1 << 31) - 1
 DEFAULT_WINDOW: Final = 65_535
 
@@ -21,13 +21,13 @@ END_HEADERS: Final = 0x04
 PADDED: Final = 0x08
 HAS_PRIORITY: Final = 0x20
 
-_HEAD: Final = struct.Struct(">HBBBL")  # the length's 24 bits in two, the kind, the flags, the stream
+_HEAD: Final = struct.Struct(">HBBBL")  # the 24-bit length in two fields, type, flags, stream
 _SETTING: Final = struct.Struct(">HL")
 _HEAD_SIZE: Final = 9
 
 
 class Code(IntEnum):
-    """Why a stream or a connection ends."""
+    """Error codes of streams and connections."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -42,7 +42,7 @@ class Code(IntEnum):
 
 
 class Setting(IntEnum):
-    """What the two sides tell each other about themselves."""
+    """Settings of a peer."""
 
     HEADER_TABLE_SIZE = 1
     ENABLE_PUSH = 2
@@ -53,7 +53,7 @@ class Setting(IntEnum):
 
 
 class ConnectionFault(Exception):
-    """What is wrong ends the connection."""
+    """An error that closes the connection."""
 
     def __init__(self, code: Code) -> None:
         super().__init__(code.name)
@@ -61,11 +61,11 @@ class ConnectionFault(Exception):
 
 
 class StreamFault(ConnectionFault):
-    """What is wrong ends the stream, and nothing else."""
+    """An error that resets the stream only."""
 
 
 class Frame(NamedTuple):
-    """A frame as it came."""
+    """A received frame."""
 
     kind: int
     flags: int
@@ -74,32 +74,32 @@ class Frame(NamedTuple):
 
 
 class FrameReader:
-    """Splits what comes behind the preface, in any pieces, into frames."""
+    """Splits the bytes after the preface into frames."""
 
     def __init__(self) -> None:
         self._data = b""
         self._position = 0
-        self._preface = PREFACE  # what is left of it to come
-        self.began = 0.0  # when something did that has not ended, but for DATA (monotonic seconds)
-        self.data_stream = 0  # whose DATA has begun and not ended
+        self._preface = PREFACE  # the part that is still missing
+        self.began = 0.0  # when an incomplete frame other than DATA began (monotonic seconds)
+        self.data_stream = 0  # the stream of an incomplete DATA frame
 
     def __len__(self) -> int:
-        """The bytes that wait."""
+        """The number of buffered bytes."""
         return len(self._data) - self._position
 
     @property
     def has_begun(self) -> bool:
-        """Whether the preface is over."""
+        """Whether the preface is complete."""
         return not self._preface
 
     def feed(self, data: bytes) -> None:
-        """More bytes have come."""
+        """Adds received bytes."""
         left = self._data[self._position :]
         self._data = left + data if left else bytes(data)
         self._position = 0
 
     def next(self) -> Frame | None:
-        """The next frame if all of it is there. Raises ConnectionFault at the start of what can't be one."""
+        """The next frame, if complete. Raises ConnectionFault as soon as a frame is invalid."""
         if self._preface and not self._pass_preface():
             return self._wait_for_more(0)
         start = self._position + _HEAD_SIZE
@@ -129,22 +129,22 @@ class FrameReader:
 
 
 def render_frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """A frame."""
+    """Renders a frame."""
     return render_frame_head(kind, flags, stream_id, len(payload)) + payload
 
 
 def render_frame_head(kind: int, flags: int, stream_id: int, length: int) -> bytes:
-    """A frame's start, behind which `length` bytes of payload go."""
+    """Renders the header of a frame with `length` bytes of payload."""
     return _HEAD.pack(length >> 8, length & 0xFF, kind, flags, stream_id)
 
 
 def render_number(number: int) -> bytes:
-    """32 bits, as in WINDOW_UPDATE and RST_STREAM."""
+    """A 32-bit number, as in WINDOW_UPDATE and RST_STREAM."""
     return number.to_bytes(4, "big")
 
 
 def render_settings(limits: Limits) -> bytes:
-    """The payload of the SETTINGS that tell a client of our limits."""
+    """The payload of our SETTINGS frame."""
     settings = {
         Setting.MAX_CONCURRENT_STREAMS: limits.max_streams,
         Setting.INITIAL_WINDOW_SIZE: limits.window,
@@ -154,7 +154,7 @@ def render_settings(limits: Limits) -> bytes:
 
 
 def parse_settings(payload: bytes) -> dict[int, int]:
-    """The last value of each setting in the payload of SETTINGS; ConnectionFault where one is not allowed."""
+    """The last value of each setting in a SETTINGS payload; ConnectionFault if one is invalid."""
     if len(payload) % _SETTING.size:
         raise ConnectionFault(Code.FRAME_SIZE_ERROR)
     settings = dict(_SETTING.iter_unpack(payload))
@@ -169,7 +169,7 @@ def parse_settings(payload: bytes) -> dict[int, int]:
 
 
 def parse_settings_header(header: bytes) -> dict[int, int]:
-    """The settings in HTTP/1.1's HTTP2-Settings (RFC 7540, 3.2.1). Raises ValueError."""
+    """The settings in an HTTP2-Settings header of HTTP/1.1 (RFC 7540, 3.2.1). Raises ValueError."""
     try:
         payload = base64.b64decode(header + b"=" * (-len(header) % 4), altchars=b"-_", validate=True)
         return parse_settings(payload)
@@ -194,6 +194,6 @@ def content(frame: Frame) -> bytes:
 
 
 def depends_on_itself(frame: Frame) -> bool:
-    """Whether the priority in a PRIORITY or HEADERS frame names the frame's own stream."""
+    """Whether the priority in a PRIORITY or HEADERS frame names its own stream."""
     start = 1 if frame.flags & PADDED and frame.kind == HEADERS else 0
     return int.from_bytes(frame.payload[start : start + 4], "big") & MAX_WINDOW == frame.stream_id

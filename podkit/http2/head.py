@@ -1,4 +1,4 @@
-"""Request heads of HTTP/2, read as Go's server reads them (RFC 9113, 8.2 and 8.3)."""
+"""HTTP/2 request heads, parsed like Go's server (RFC 9113, 8.2 and 8.3)."""
 
 import re
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from podkit.limits import Limits
 from podkit.message import FIELD_COST, Head, Headers, Response, error
 
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))
-_PSEUDO_FIELDS: Final = 4  # which Go counts among the lines
+_PSEUDO_FIELDS: Final = 4  # Go counts them as lines
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _AUTHORITY: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")  # without user information
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
@@ -21,17 +21,17 @@ Pairs = list[tuple[bytes, bytes]]
 
 
 class Opening(NamedTuple):
-    """What the fields say that a stream opens with."""
+    """The parsed fields that open a stream."""
 
-    head: Head  # a body of unknown length is -1 there
-    declared: int  # the content-length; -1 where there is none
-    waits: bool  # for 100, before it sends the body
-    size: int  # bytes that it takes to keep it
-    fields: Pairs  # as they were decoded
+    head: Head  # a body of unknown length is -1 here
+    declared: int  # the content-length; -1 if there is none
+    waits: bool  # for 100, before the client sends the body
+    size: int  # memory it takes, in bytes
+    fields: Pairs  # as decoded
 
 
 class Malformed(StreamFault):
-    """A request whose fields RFC 9113 does not allow."""
+    """A request whose fields violate RFC 9113."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(Code.PROTOCOL_ERROR)
@@ -39,7 +39,7 @@ class Malformed(StreamFault):
 
 
 def parse_fields(fields: Pairs, size: int, ended: bool) -> Opening:
-    """The head in the first fields of a stream; `ended` says that no body follows. Raises Malformed."""
+    """Parses a stream's first fields; `ended` means that there is no body. Raises Malformed."""
     pseudo, headers = _split(fields)
     method, authority = pseudo.get(b":method", b""), pseudo.get(b":authority", b"")
     raw_target = pseudo.get(b":path", b"")
@@ -68,7 +68,7 @@ def parse_fields(fields: Pairs, size: int, ended: bool) -> Opening:
     declared = _content_length(headers)
     if ended and declared > 0:
         raise Malformed("a body is announced, and none follows")
-    # Go's quirks: a length of 0 with a body to come is as good as none, and so is no body with a POST
+    # Go's quirks: a length of 0 with a body still to come counts as unknown, as does a POST without a body
     length = 0 if ended and method in _LACKS_BODY else max(declared, 0) or -1
     head = Head(
         method,
@@ -87,7 +87,7 @@ def parse_fields(fields: Pairs, size: int, ended: bool) -> Opening:
 
 
 def render_fields(fields: Pairs) -> bytes:
-    """Fields as a text for people, in their order, a line each."""
+    """Renders fields as text, one per line, in order."""
     return b"".join([b"%s: %s\r\n" % pair for pair in fields])
 
 
@@ -101,7 +101,7 @@ def _content_length(headers: dict[bytes, list[bytes]]) -> int:
 
 
 def without_body(head: Head) -> Head:
-    """The head of a request whose body turned out to be empty: Go looks for one where the method has none."""
+    """The head of a request whose body turned out empty; Go expects one for methods without a body."""
     return head._replace(length=0, trailer_names=()) if head.method in _LACKS_BODY and head.length < 0 else head
 
 
@@ -119,7 +119,7 @@ def refuse(head: Head, limits: Limits) -> Response | None:
 
 
 def parse_trailers(fields: Pairs, announced: tuple[bytes, ...]) -> Headers:
-    """The trailers that the request announced; the others are dropped. Raises Malformed."""
+    """Parses the announced trailers and drops the others. Raises Malformed."""
     pseudo, trailers = _split(fields)
     if pseudo:
         raise Malformed("trailers have no pseudo-header fields")

@@ -1,4 +1,4 @@
-"""From frames to requests: the header blocks and bodies that a client sends."""
+"""Converts a client's header blocks and bodies to requests."""
 
 import time
 from typing import Final
@@ -26,20 +26,20 @@ from podkit.routes import Route
 from podkit.server import Server
 
 _FRAME_WORK: Final = 256  # bytes that are as much work as a frame
-_SMALL_DATA: Final = 64  # bytes; a frame of less asks for work and brings little
-_REMEMBERED: Final = 8192  # bytes that a connection keeps of a head, in case it comes again
+_SMALL_DATA: Final = 64  # bytes; a smaller DATA frame causes work but carries little
+_REMEMBERED: Final = 8192  # bytes of a head that a connection caches, in case it is repeated
 _RAW_START: Final = (
     b"# HTTP/2: the fields as they were decoded, in their order, then the body without its frames\r\n"
 )
 _RAW_TRAILERS: Final = b"\r\n# trailers\r\n"
-_MANY: Final = 4  # times as many fields as are answered end the connection
+_MANY: Final = 4  # this many times the allowed number of fields closes the connection
 _CONTINUE: Final = encode(((b":status", b"100"),))
 
 
 class Requests:
-    """Reads the frames of a connection in order; those of no request go to `control`."""
+    """Processes a connection's frames in order; those that belong to no request go to `control`."""
 
-    _opening: Opening  # what the last header block was read as
+    _opening: Opening  # the last parsed header block
 
     def __init__(
         self,
@@ -59,21 +59,21 @@ class Requests:
         self._allowance = allowance
         self._decoder = Decoder(server.limits.max_head, _MANY * server.limits.max_header_lines)
         self._has_settings = False
-        self._first: Frame | None = None  # of a header block that goes on
-        self.block = bytearray()  # what has come of it
-        self.began = 0.0  # when it did (monotonic seconds); 0 where there is none
+        self._first: Frame | None = None  # the first frame of an incomplete header block
+        self.block = bytearray()  # its bytes so far
+        self.began = 0.0  # when it began (monotonic seconds); 0 if there is none
         self._last_block: tuple[bytes, bool] | None = None  # and whether it ended its stream
-        self.last_wanted = frames.MAX_WINDOW  # the last stream that is to be answered
-        self.work = 0  # done since somebody set it to 0, in bytes
+        self.last_wanted = frames.MAX_WINDOW  # the last stream that will be answered
+        self.work = 0  # work done since it was last reset, in bytes
 
     def handle(self, frame: Frame) -> None:
-        """Do what a frame asks for. Raises ConnectionFault where the connection must end."""
+        """Processes a frame. Raises ConnectionFault if the connection must close."""
         self.work += _FRAME_WORK + len(frame.payload)
         kind = frame.kind
         first = self._first
         if first is not None and (kind != frames.CONTINUATION or frame.stream_id != first.stream_id):
             raise ConnectionFault(Code.PROTOCOL_ERROR)
-        if not self._has_settings:  # which come first, as a part of the preface
+        if not self._has_settings:  # they must come first, as a part of the preface
             if kind != frames.SETTINGS or frame.flags & frames.ACK:
                 raise ConnectionFault(Code.PROTOCOL_ERROR)
             self._has_settings = True
@@ -126,7 +126,7 @@ class Requests:
         self._open(stream_id, opening, ended)
 
     def _read_opening(self, block: bytes, ended: bool) -> Opening:
-        """Read a request's fields, unless they are the last ones again: load and probes repeat themselves."""
+        """Parses a request's fields, unless they repeat the last ones, as in load tests and probes."""
         if self._last_block == (block, ended):
             return self._opening
         self._last_block = None
@@ -139,7 +139,7 @@ class Requests:
 
     def _on_trailers(self, stream_id: int, block: bytes, ended: bool) -> None:
         self._last_block = None
-        fields, size, _ = self._decoder.decode(block)  # whatever becomes of it: the next block builds on it
+        fields, size, _ = self._decoder.decode(block)  # even if refused: the next block depends on it
         self.work += size
         streams, stream = self._streams, self._streams.open.get(stream_id)
         if stream_id in streams.unread:
@@ -223,7 +223,7 @@ class Requests:
             self._answers.refuse(stream, error(413, too_large(limit).reason))
 
     def _on_late_data(self, stream_id: int, ended: bool) -> None:
-        """DATA on a stream that the client has ended, or that is answered or reset."""
+        """Handles DATA on a stream that is half-closed, answered or reset."""
         streams = self._streams
         streams.refuse_idle(stream_id)
         if stream_id in streams.unread:
@@ -233,7 +233,7 @@ class Requests:
             raise StreamFault(Code.STREAM_CLOSED)
 
     def _complete(self, stream: Stream) -> None:
-        """The client has sent all of a request."""
+        """The client has sent a complete request."""
         if 0 <= stream.declared != stream.received:
             raise Malformed("less has come than was announced")
         stream.ended = True

@@ -1,4 +1,4 @@
-"""What an HTTP/2 connection sends: what the windows and the client's reading allow, all streams in turn."""
+"""Sends the streams' data as flow control and the client's reading allow, all streams in turn."""
 
 import asyncio
 import time
@@ -12,37 +12,37 @@ from podkit.message import Block
 
 
 class SendQueue:
-    """The way to the client."""
+    """The output of a connection."""
 
-    finish: Callable[[Stream], None]  # is called with each stream whose answer is complete
-    fail: Callable[[Stream, Exception], None]  # with a stream whose iterator of blocks raised that
+    finish: Callable[[Stream], None]  # called with each stream whose answer is complete
+    fail: Callable[[Stream, Exception], None]  # called with a stream whose iterator raised an exception
 
     def __init__(self, turn: int) -> None:
         self._turn = turn  # bytes to send before others get their turn
         self._out: list[Block] = []
         self._before_block = NO_TABLE
-        self.sending: dict[int, Stream] = {}  # streams with a block that waits
-        self.made = 0  # bytes of bodies that were made and wait
-        self.fresh = 0  # of those that were made since the last `pump`
-        self.sent = 0  # bytes of bodies since somebody asked
+        self.sending: dict[int, Stream] = {}  # streams with a waiting block
+        self.made = 0  # bytes of bodies that were generated and wait
+        self.fresh = 0  # of those, generated since the last `pump`
+        self.sent = 0  # bytes of bodies sent since the last query
         self.window = frames.DEFAULT_WINDOW  # of the connection
         self.initial_window = frames.DEFAULT_WINDOW  # of its next stream
-        self.is_open = True  # the client speaks HTTP/2 by now
+        self.is_open = True  # the client speaks HTTP/2
         self.is_paused = False  # the client does not read
 
     def let_go(self) -> None:
-        """Call nobody any longer, so that no cycle is left."""
+        """Drops the callbacks, so that no reference cycle is left."""
         self.finish = lambda stream: None
         self.fail = lambda stream, problem: None
 
     # frames
 
     def write(self, kind: int, flags: int, stream_id: int, payload: bytes = b"") -> None:
-        """Have a frame written by the next `flush`."""
+        """Queues a frame for the next `flush`."""
         self._out.append(frames.render_frame(kind, flags, stream_id, payload))
 
     def write_block(self, stream_id: int, block: bytes, end: bool) -> None:
-        """A header block, in as many frames as it takes."""
+        """Queues a header block, in as many frames as necessary."""
         if self._before_block:
             block, self._before_block = self._before_block + block, b""
         kind, flags = frames.HEADERS, frames.END_STREAM if end else 0
@@ -60,21 +60,21 @@ class SendQueue:
         self.write(frames.GOAWAY, 0, 0, render_number(last_id) + render_number(code))
 
     def flush(self, transport: asyncio.Transport) -> None:
-        """Hand over to the transport what there is to write, in one go."""
+        """Writes all queued frames to the transport at once."""
         out, self._out = self._out, []
-        if len(out) > 1 and any(len(part) >= MAX_PAYLOAD for part in out):  # too large to copy once more
+        if len(out) > 1 and any(len(part) >= MAX_PAYLOAD for part in out):  # too large to copy again
             transport.writelines(out)
         elif out:
             transport.write(b"".join(out))
 
-    # windows
+    # flow control
 
     def room(self, stream: Stream) -> int:
         """The bytes of a body that may be sent now."""
         return min(stream.window, self.window) if self.is_open and not self.is_paused else 0
 
     def widen(self, increment: int) -> None:
-        """The client has room for more on the connection."""
+        """Enlarges the connection's window."""
         if not increment:
             raise ConnectionFault(Code.PROTOCOL_ERROR)
         self.window += increment
@@ -82,7 +82,7 @@ class SendQueue:
             raise ConnectionFault(Code.FLOW_CONTROL_ERROR)
 
     def widen_stream(self, stream: Stream, increment: int) -> None:
-        """The client has room for more on a stream."""
+        """Enlarges a stream's window."""
         if not increment:
             raise StreamFault(Code.PROTOCOL_ERROR)
         stream.window += increment
@@ -90,7 +90,7 @@ class SendQueue:
             raise StreamFault(Code.FLOW_CONTROL_ERROR)
 
     def set_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
-        """The client sets how much it takes on each stream, those that are open included."""
+        """Sets the initial window of streams, and adjusts the open ones."""
         increment, self.initial_window = size - self.initial_window, size
         for stream in streams:
             stream.window += increment
@@ -100,7 +100,7 @@ class SendQueue:
     # bodies
 
     def put(self, stream: Stream) -> None:
-        """Send a stream's block as soon as that can be: now, or by the next `pump`."""
+        """Sends a stream's block as soon as possible: now, or in the next `pump`."""
         size = len(stream.block)
         self.fresh += size
         if size <= MAX_PAYLOAD and not self.sending and size <= self.room(stream):
@@ -110,12 +110,12 @@ class SendQueue:
             self.made += stream.made
 
     def drop(self, stream: Stream) -> None:
-        """Send no more of a stream's block."""
+        """Drops the rest of a stream's block."""
         if self.sending.pop(stream.id, None) is not None:
             self.made -= stream.made
 
     def pump(self) -> bool:
-        """Send a frame of each stream in turn; whether there is more that could be sent now."""
+        """Sends a frame of each stream in turn; returns whether more could be sent now."""
         self.fresh = 0
         left, moved, now = self._turn, True, time.monotonic()
         while moved and left > 0 and self.sending:
@@ -128,7 +128,7 @@ class SendQueue:
         return moved and bool(self.sending)
 
     def _send_frame(self, stream: Stream, size: int) -> None:
-        """Send so many bytes of the block."""
+        """Sends `size` bytes of the block."""
         piece, stream.block = stream.block[:size], stream.block[size:]
         stream.window -= size
         self.window -= size
@@ -147,7 +147,7 @@ class SendQueue:
             self.complete(stream)
 
     def complete(self, stream: Stream) -> None:
-        """The block is sent, and none follows but what the maker of a fed stream brings."""
+        """The block is sent; only a fed stream's maker may add another."""
         self.drop(stream)
         if stream.is_fed:
             if stream.taken is not None and not stream.taken.done():

@@ -1,4 +1,4 @@
-"""One request of an HTTP/2 connection and its answer, from the first frame to the last."""
+"""An HTTP/2 request and its answer, from the first frame to the last."""
 
 import asyncio
 import time
@@ -11,43 +11,43 @@ REFUSED = Route(lambda request: error(400, "Bad Request"))
 
 
 class Stream:
-    """What is known of a stream between frames. What most streams never have stands in the class."""
+    """The state of a stream between frames. Rarely used attributes have class-level defaults."""
 
     # the request
     route = REFUSED
     number = 0  # of the request on its connection
     declared = -1  # bytes of the body, by its content-length
-    received = 0  # of them so far
+    received = 0  # bytes received so far
     body: bytearray | None = None  # kept for an endpoint that reads it
     trailers: Headers = NO_HEADERS
-    inbox: "Inbox | None" = None  # takes the body where a dialogue is held
+    inbox: "Inbox | None" = None  # takes the body for a dialogue
     # the answer
-    is_answered = False  # its head is sent
-    maker: asyncio.TimerHandle | asyncio.Task[None] | None = None  # makes what does not come at once
-    block: Block = b""  # that is being sent
-    made = 0  # bytes that were made to be sent; those of an iterator are not known
-    source: Iterator[Block] | None = None  # of the blocks that follow
-    is_fed = False  # more blocks come by the maker
+    is_answered = False  # its head has been sent
+    maker: asyncio.TimerHandle | asyncio.Task[None] | None = None  # creates a delayed or streamed answer
+    block: Block = b""  # the block being sent
+    made = 0  # bytes generated but not sent; unknown for iterators
+    source: Iterator[Block] | None = None  # of the following blocks
+    is_fed = False  # the maker adds more blocks
     taken: asyncio.Future[None] | None = None  # done when the maker's block is sent
     trailers_to_send: Fields = ()
-    # of the process's budget
+    # of the process's memory budget
     charge = 0  # bytes
 
     def __init__(self, id: int, head: Head, size: int, ended: bool, windows: tuple[int, int]) -> None:
         self.id = id
         self.head = head
         self.size = size  # of the head
-        self.ended = ended  # the client has sent all
+        self.ended = ended  # the client has sent everything
         self.start = self.touched = time.monotonic()
         self.window, self.receive_window = windows  # bytes that may be sent and received
 
     def holds(self) -> int:
-        """The bytes that it keeps of the request and of the answer."""
+        """The bytes held for the request and the answer."""
         size = self.size + self.made + (len(self.body) if self.body is not None else 0)
         return size + (len(self.inbox) if self.inbox is not None else 0)
 
     def send(self, response: Response) -> None:
-        """Have a response's body sent, unless the maker has to be waited for."""
+        """Sends a response's body, unless it has to wait for the maker."""
         self.trailers_to_send = response.trailers
         if isinstance(response.body, AsyncIterator):
             self.is_fed = True
@@ -58,7 +58,7 @@ class Stream:
             self.refill()
 
     def refill(self) -> None:
-        """Get the next block that is not empty, if there is one."""
+        """Gets the next non-empty block, if there is one."""
         if self.source is not None:
             self.block = b""
             for block in self.source:
@@ -69,12 +69,12 @@ class Stream:
 
 
 class Inbox:
-    """A request's body as it comes; the client may send on as it is taken out."""
+    """A request body while it arrives; taking data extends the client's window."""
 
     def __init__(self, taken: Callable[[int], None]) -> None:
-        self._taken = taken  # is called with the number of bytes
+        self._taken = taken  # called with the number of bytes
         self._data = bytearray()
-        self._lent = 0  # bytes of the block that somebody works on
+        self._lent = 0  # bytes of the block that the consumer holds
         self.kept = 0
         self._has_ended = False
         self._news: asyncio.Future[None] | None = None
@@ -83,12 +83,12 @@ class Inbox:
         return len(self._data) + self._lent + self.kept
 
     def put(self, data: bytes) -> None:
-        """More has come."""
+        """Adds received data."""
         self._data += data
         self._tell()
 
     def end(self) -> None:
-        """The client has sent all."""
+        """The client has sent everything."""
         self._has_ended = True
         self._tell()
 
@@ -97,7 +97,7 @@ class Inbox:
             self._news.set_result(None)
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """What has come, up to the end. A block counts as taken when the next is asked for."""
+        """Yields the blocks until the end. A block counts as taken when the next one is requested."""
         while True:
             if self._data:
                 self._lent = len(self._data)
@@ -116,7 +116,7 @@ class Inbox:
         return block
 
     def empty(self) -> int:
-        """Let go of what has come and is not taken; the number of bytes."""
+        """Drops the data that was not taken; returns the number of bytes."""
         size = len(self._data) + self._lent
         self._data.clear()
         self._lent = 0

@@ -1,1 +1,1 @@
-"""TLS on pyOpenSSL, and the certificates that it needs."""
+"""TLS on pyOpenSSL, and its certificates."""

@@ -1,4 +1,4 @@
-"""The certificate files of a TLS server: checked at the start, and read again when they change."""
+"""The certificate files of a TLS server: checked at startup, and reloaded when they change."""
 
 import os
 import stat
@@ -15,16 +15,16 @@ from podkit.log import log_line
 from podkit.tls.ciphers import TLS_1_2, TLS_1_3
 from podkit.tls.pem import check_time, read_chain, read_key
 
-_PROTOCOLS: Final = (b"h2", b"http/1.1")  # to offer by ALPN, the best first
+_PROTOCOLS: Final = (b"h2", b"http/1.1")  # offered by ALPN, best first
 _ANY_USE: Final = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 _INVALID_PURPOSE: Final = 26  # X509_V_ERR_INVALID_PURPOSE
-# of OpenSSL's, without a name in pyOpenSSL
-_MODE_NO_AUTO_CHAIN: Final = 1 << 3  # or an authority of clients that issued our certificate would be sent
-_OP_PRIORITIZE_CHACHA: Final = 1 << 21  # for a client that puts it first, as one without AES in hardware does
+# OpenSSL constants without a name in pyOpenSSL
+_MODE_NO_AUTO_CHAIN: Final = 1 << 3  # else it would send a client authority that issued our certificate
+_OP_PRIORITIZE_CHACHA: Final = 1 << 21  # for clients that prefer it, as those without AES in hardware do
 
 
 class _Files(NamedTuple):
-    """What the files hold."""
+    """The content of the files."""
 
     chain: list[x509.Certificate]  # the server's own first
     key: Any
@@ -32,9 +32,9 @@ class _Files(NamedTuple):
 
 
 class Certificates:
-    """A certificate with its key, and the authorities whose clients alone are let in, if any.
+    """A certificate with its key, and optionally the authorities whose clients are accepted.
 
-    Raises TlsError where a file can't be used.
+    Raises TlsError for an unusable file.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Certificates:
         cert: str,
         key: str,
         client_ca: str = "",
-        recheck: float = 1.0,  # seconds between two looks at the files, at least
+        recheck: float = 1.0,  # minimum seconds between two checks of the files
         ticket_keys_live: float = 3600.0,  # seconds
     ) -> None:
         self._recheck, self._ticket_keys_live = recheck, ticket_keys_live
@@ -53,10 +53,10 @@ class Certificates:
         self._context = self._build(self._files)
 
     def context(self) -> SSL.Context:
-        """The context for a new connection, of the files as they are now.
+        """The context for a new connection, from the current files.
 
-        Files that can't be used leave the context as it was, with one line in the log. Each context has keys
-        of its own for the tickets by which clients resume their sessions: those of an older one are void.
+        If the files are unusable, it keeps the old context and logs one line. Each context has its own ticket
+        keys for session resumption; tickets of an older context are void.
         """
         now = time.monotonic()
         if now - self._checked >= self._recheck:
@@ -80,12 +80,12 @@ class Certificates:
             log_line(f"tls: {self._cert} has changed: new connections use it")
 
     def _look(self) -> list[tuple[int, ...]]:
-        """What tells one version of the files from another; symbolic links are followed."""
+        """A value that changes with the files; follows symbolic links."""
         looks: list[tuple[int, ...]] = []
         for path in filter(None, (self._cert, self._key, self._client_ca)):
             try:
                 found = os.stat(path)
-                if stat.S_ISREG(found.st_mode):  # a pipe can be read once only
+                if stat.S_ISREG(found.st_mode):  # a pipe can be read only once
                     looks.append((found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size))
             except OSError:
                 looks.append(())
@@ -108,19 +108,19 @@ class Certificates:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # clients keep their sessions, in tickets
-        context.set_session_id(b"podkit")  # OpenSSL resumes none without
+        context.set_session_id(b"podkit")  # required by OpenSSL for resumption
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
         context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | _OP_PRIORITIZE_CHACHA)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS | _MODE_NO_AUTO_CHAIN)
         context.set_tls13_ciphersuites(":".join(TLS_1_3).encode())
-        # keys of 1024 bits are the clients' to risk
+        # accepting 1024-bit keys is the clients' risk
         context.set_cipher_list(":".join((*TLS_1_2, "@SECLEVEL=1")).encode())
         try:
             context.use_certificate(files.chain[0])
             for certificate in files.chain[1:]:
                 context.add_extra_chain_cert(certificate)
             context.use_privatekey(files.key)
-        except (SSL.Error, TypeError):  # such as a key that is too short, or of a kind that TLS does not know
+        except (SSL.Error, TypeError):  # such as a key that is too short, or of an unsupported type
             raise TlsError(f"the certificate {self._cert} and its key can't be used for TLS") from None
         context.set_alpn_select_callback(_choose_protocol)
         context.set_tlsext_servername_callback(_accept_any_name)
@@ -145,20 +145,20 @@ def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
     for protocol in _PROTOCOLS:
         if protocol in offered:
             return protocol
-    raise ValueError("no protocol in common")  # OpenSSL sends the alert for it, and pyOpenSSL raises it again
+    raise ValueError("no protocol in common")  # OpenSSL sends the alert, and pyOpenSSL raises it again
 
 
 def _accept_any_name(connection: SSL.Connection) -> None:
-    """OpenSSL keeps a name in a session only where a callback has taken it."""
+    """OpenSSL stores a name in a session only if a callback has accepted it."""
 
 
 def _accept_any(connection: SSL.Connection, cert: crypto.X509, problem: int, depth: int, ok: int) -> bool:
-    """Certificates are shown, not believed."""
+    """Accepts any certificate: they are shown, but not trusted."""
     return True
 
 
 def _verify(connection: SSL.Connection, cert: crypto.X509, problem: int, depth: int, ok: int) -> bool:
-    """OpenSSL's verdict, but the purpose is told by the extended key usage alone, as in Go."""
+    """OpenSSL's verdict, except that only the extended key usage determines the purpose, as in Go."""
     if problem != _INVALID_PURPOSE:
         return bool(ok)
     try:

@@ -1,4 +1,4 @@
-"""The cipher suites that are served, in Go's order of preference, by OpenSSL's names and by IANA's."""
+"""The supported cipher suites in Go's order of preference, with OpenSSL's and IANA's names."""
 
 from typing import Final
 
@@ -17,5 +17,5 @@ TLS_1_2: Final = {  # OpenSSL's name to IANA's
 
 
 def iana_name(name: str) -> str:
-    """The name of a suite in IANA's registry; those of TLS 1.3 are called the same everywhere."""
+    """The IANA name of a suite; those of TLS 1.3 have the same name everywhere."""
     return TLS_1_2.get(name, name)

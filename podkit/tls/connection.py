@@ -1,7 +1,7 @@
 """TLS between a socket and any protocol, on pyOpenSSL.
 
-Python's own ``ssl`` can't ask a client for a certificate that it does not verify. And the event loops' TLS
-can't end one direction alone, nor tell a client by an alert why it is refused.
+Python's own ``ssl`` cannot request a client certificate without verifying it. And the event loops' TLS cannot
+half-close, nor tell a client by an alert why it is refused.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from podkit.server import Server
 from podkit.tls.engine import SMALL, Engine
 from podkit.tls.records import LONGEST, record_end
 
-_UNREAD: Final = 128 << 10  # bytes to owe to a client that makes TLS itself answer
+_UNREAD: Final = 128 << 10  # bytes owed to a client that makes TLS itself answer
 
 
 class _State(Enum):
@@ -26,59 +26,59 @@ class _State(Enum):
     CLOSED = "ending or gone"
 
 
-# each record asks for them, and an attribute of an Enum takes its time
+# looked up once: each record needs them, and attribute access on an Enum is slow
 _OPEN, _CLIENT_ENDED, _SERVER_ENDED, _CLOSED = _State
 
 
 class TlsConnection(asyncio.Protocol, asyncio.Transport):
-    """A client's connection: a protocol to the socket's transport, and a transport to the protocol above.
+    """A client's connection: a protocol for the socket's transport, and a transport for the protocol above.
 
-    Its extra information: ``tls``, the facts of the handshake, a `podkit.message.Tls`; and what the socket's
-    transport has. `held` is what it is charged for already; all is given back at its end.
+    Its extra information: ``tls``, the handshake's facts as a `podkit.message.Tls`; and that of the socket's
+    transport. `held` is already charged; everything is returned when the connection closes.
     """
 
     def __init__(self, server: Server, tls: SSL.Connection, facts: Tls, held: tuple[Share, ...]) -> None:
         super().__init__()
         self._turn_records = server.limits.turn_records
         self._facts = facts
-        self._share = Share(server.budget)  # for what waits
+        self._share = Share(server.budget)  # for waiting data
         buffers = Share(server.budget)
         self._held = (*held, self._share, buffers)
         self._engine = Engine(tls, buffers)
         self._decrypt, self._encrypt = self._engine.decrypt, self._engine.encrypt
         self._state = _OPEN
-        self._waiting = b""  # came, and is not decrypted yet
+        self._waiting = b""  # received, but not decrypted yet
         self._paused = False  # by the protocol above
-        self._turn: asyncio.Handle | None = None  # when to go on, after the other connections
+        self._turn: asyncio.Handle | None = None  # resumes after the other connections' turns
 
     def open(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
-        """Stand between the socket's transport and the protocol above from now on."""
+        """Starts to relay between the socket's transport and the protocol above."""
         self._below, self._above = transport, protocol
         protocol.connection_made(self)
 
-    # from the socket
+    # callbacks of the socket
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         self._state = _CLOSED
         if self._turn is not None:
             self._turn.cancel()
-        del self._engine, self._decrypt, self._encrypt  # OpenSSL's memory, which a cycle would keep for a while
+        del self._engine, self._decrypt, self._encrypt  # OpenSSL's memory, else kept by a cycle
         for share in self._held:
             share.resize(0)
-        above, self._above = self._above, asyncio.Protocol()  # each knows the other: that cycle ends here
+        above, self._above = self._above, asyncio.Protocol()  # breaks the reference cycle
         above.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         if not self._waiting and self._state is _OPEN and record_end(data, 0) == len(data):
-            return self._receive(data)  # a whole record, as most are
+            return self._receive(data)  # a complete record, the usual case
         self._waiting = self._waiting + data if self._waiting else data
         if self._turn is None:
             self._work()
 
     def eof_received(self) -> bool:
-        """The client has sent all, with or without saying so in TLS."""
+        """The client has half-closed, with or without a TLS alert."""
         self._end_input()
         return self._state is _CLIENT_ENDED
 
@@ -93,7 +93,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
     # records
 
     def _work(self) -> None:
-        """Decrypt what has come; what goes beyond a turn waits until the other connections have had theirs."""
+        """Decrypts input; what exceeds a turn waits for the other connections' turns."""
         waiting, start = self._waiting, 0
         for _ in range(self._turn_records):
             end = record_end(waiting, start)
@@ -120,14 +120,14 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             self._below.resume_reading()
 
     def _charge(self) -> None:
-        """Charge a read that waits: a connection's cost covers no more than a record."""
+        """Charges waiting input: a connection's cost covers only one record."""
         if not self._share.resize(len(self._waiting) if len(self._waiting) > LONGEST else 0):
             self.abort()
 
     def _receive(self, record: bytes) -> None:
         try:
             data = self._decrypt(record)
-        except SSL.WantReadError:  # it was a message of TLS's own, perhaps with an answer to it
+        except SSL.WantReadError:  # it was a TLS message, which may need an answer
             if self._engine.flush(self._below) and self._below.get_write_buffer_size() > _UNREAD:
                 self.abort()
         except SSL.ZeroReturnError:
@@ -140,7 +140,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             self._above.data_received(data)
 
     def _end_input(self) -> None:
-        """The protocol above may answer what it was asked, or end the connection."""
+        """Signals the end of input to the protocol above, which may still answer or close."""
         state = self._state
         if state is _OPEN or state is _SERVER_ENDED:
             if state is _OPEN:
@@ -148,10 +148,10 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             if not self._above.eof_received() or state is _SERVER_ENDED:
                 self.close()
 
-    # from the protocol above
+    # calls by the protocol above
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send."""
+        """Encrypts and sends."""
         state = self._state
         if state is not _OPEN and state is not _CLIENT_ENDED:
             return
@@ -161,11 +161,11 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             self._below.writelines(self._engine.encrypt_all(data))
 
     def can_write_eof(self) -> bool:
-        """TLS can end one direction alone."""
+        """TLS supports half-closing."""
         return True
 
     def write_eof(self) -> None:
-        """No more is to be sent; the client may still send."""
+        """Ends the output; the client may still send."""
         if self._state is _CLIENT_ENDED:
             self.close()
         elif self._state is _OPEN:
@@ -175,7 +175,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
                 self._below.write_eof()
 
     def close(self) -> None:
-        """End the connection once all is sent."""
+        """Closes the connection once everything is sent."""
         if self._state is not _CLOSED:
             if self._state is _OPEN or self._state is _CLIENT_ENDED:
                 self._engine.end(self._below)
@@ -183,21 +183,21 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             self._below.close()
 
     def abort(self) -> None:
-        """End the connection now."""
+        """Closes the connection now."""
         self._state = _CLOSED
         self._below.abort()
 
     def is_closing(self) -> bool:
-        """Whether the connection is ending or gone."""
+        """Whether the connection is closing or closed."""
         return self._state is _CLOSED or self._below.is_closing()
 
     def pause_reading(self) -> None:
-        """Deliver no more for now."""
+        """Stops delivering input."""
         self._paused = True
         self._below.pause_reading()
 
     def resume_reading(self) -> None:
-        """Deliver again, first what came before the pause."""
+        """Resumes delivery, starting with input from before the pause."""
         if self._paused and not self.is_closing():
             self._paused = False
             if self._turn is None:
@@ -208,7 +208,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         return self._below.get_write_buffer_size()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set these marks."""
+        """Sets the limits of the socket's transport."""
         self._below.set_write_buffer_limits(high, low)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -216,10 +216,10 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         return self._above
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Put another protocol above."""
+        """Replaces the protocol above."""
         assert isinstance(protocol, asyncio.Protocol)
         self._above = protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Ours, or the socket transport's."""
+        """Our information, or the socket transport's."""
         return self._facts if name == "tls" else self._below.get_extra_info(name, default)

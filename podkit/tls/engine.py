@@ -1,4 +1,4 @@
-"""OpenSSL's part of an open connection: bytes into records, and records into bytes."""
+"""OpenSSL's part of an open connection: encrypts and decrypts records."""
 
 import asyncio
 from contextlib import suppress
@@ -9,27 +9,27 @@ from OpenSSL import SSL
 from podkit.budget import Share
 from podkit.tls.records import LONGEST, MOST_CONTENT
 
-SMALL: Final = 4 << 10  # bytes at once that the cost of a connection covers
-_GROWN: Final = 40 << 10  # bytes that OpenSSL's buffers grow by when they get whole records
-_OVERHEAD: Final = 512  # bytes: more than a record's own, and a short message of TLS's before it
+SMALL: Final = 4 << 10  # bytes per call that a connection's cost covers
+_GROWN: Final = 40 << 10  # growth of OpenSSL's buffers, in bytes, when they get whole records
+_OVERHEAD: Final = 512  # bytes: more than a record's overhead, and a short TLS message before it
 
 
 class Engine:
-    """OpenSSL's buffers keep the size that they once had.
+    """OpenSSL's buffers never shrink.
 
-    So `share` is charged when a connection first needs whole records; where it lacks the bytes, large records
-    go through in pieces.
+    So `share` is charged when a connection first needs whole records; if the budget is exhausted, large records
+    are processed in pieces.
     """
 
     def __init__(self, tls: SSL.Connection, share: Share) -> None:
         self._tls = tls
         self._share = share
-        self._most = SMALL  # bytes to hand to OpenSSL at once
-        # bound here, since pyOpenSSL makes each look at its attributes slow
+        self._most = SMALL  # bytes to pass to OpenSSL at once
+        # bound once, because pyOpenSSL makes each attribute access slow
         self._put, self._receive, self._send, self._take = tls.bio_write, tls.recv, tls.send, tls.bio_read
 
     def decrypt(self, record: bytes) -> bytes:
-        """What a record holds. Raises OpenSSL's errors; WantReadError for a message of TLS's own."""
+        """The content of a record. Raises OpenSSL's errors; WantReadError for a TLS message."""
         if len(record) > self._most:
             record = self._put_all_but_the_end(record)
         self._put(record)
@@ -41,16 +41,16 @@ class Engine:
         for start in range(0, end, most):
             self._put(record[start : start + most])
             with suppress(SSL.WantReadError):
-                self._receive(MOST_CONTENT)  # moves the piece on to a buffer that is given back
+                self._receive(MOST_CONTENT)  # moves the piece to a buffer that is freed
         return record[end:]
 
     def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
-        """The record that holds at most SMALL bytes, and at least one."""
+        """A record for at most SMALL bytes, and at least one."""
         self._send(data)
         return self._take(len(data) + _OVERHEAD)
 
     def encrypt_all(self, data: bytes | bytearray | memoryview) -> list[bytes]:
-        """The records that hold any number of bytes."""
+        """The records for any number of bytes."""
         most, view = min(self._grow(), MOST_CONTENT), memoryview(data)
         return [self.encrypt(view[start : start + most]) for start in range(0, len(view), most)]
 
@@ -60,20 +60,20 @@ class Engine:
         return self._most
 
     def end(self, transport: asyncio.Transport) -> None:
-        """Say that nothing follows."""
+        """Sends close_notify."""
         with suppress(SSL.Error):
             self._tls.shutdown()
         flush(self._tls, transport)
 
     def flush(self, transport: asyncio.Transport) -> bool:
-        """Pass on messages of TLS's own; whether there were any."""
+        """Sends TLS messages; returns whether there were any."""
         return flush(self._tls, transport)
 
 
 def flush(tls: SSL.Connection, transport: asyncio.Transport) -> bool:
-    """Pass on what OpenSSL has to send; whether that was anything."""
+    """Sends OpenSSL's output; returns whether there was any."""
     size, found = MOST_CONTENT, False
-    with suppress(SSL.WantReadError):  # there is nothing more
+    with suppress(SSL.WantReadError):  # there is no more
         while size == MOST_CONTENT:
             data = tls.bio_read(MOST_CONTENT)
             transport.write(data)

@@ -1,4 +1,4 @@
-"""What a handshake agreed on, for those who answer."""
+"""The facts of a handshake, for endpoints."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -9,14 +9,14 @@ from podkit.message import Tls
 from podkit.tls.ciphers import iana_name
 from podkit.tls.subject import read_subject, render_subject
 
-_SUBJECTS: Final = 16 << 10  # bytes, which take 10 ms to read
+_SUBJECTS: Final = 16 << 10  # bytes, which take 10 ms to parse
 _REMEMBERED: Final = 256 << 10  # bytes of chains
 
 
 class Chains:
-    """The chains that clients sent, for as long as there is room.
+    """A bounded cache of the clients' certificate chains.
 
-    A session that is resumed brings a client's own certificate, but not the chain that came with it.
+    A resumed session contains the client's own certificate, but not its chain.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Chains:
         self._size = 0
 
     def remember(self, certificates: tuple[bytes, ...]) -> None:
-        """Keep what a client sent; the oldest goes for it."""
+        """Stores a client's chain; the oldest is dropped if necessary."""
         self._drop(certificates[0])
         if len(certificates) > 1:
             self._chains[certificates[0]] = certificates
@@ -33,7 +33,7 @@ class Chains:
                 self._drop(next(iter(self._chains)))
 
     def recall(self, certificate: bytes) -> tuple[bytes, ...]:
-        """A client's certificate with its chain, as far as it is known."""
+        """A client's certificate with its chain, if known."""
         return self._chains.get(certificate, (certificate,))
 
     def _drop(self, certificate: bytes) -> None:
@@ -41,10 +41,10 @@ class Chains:
 
 
 def read_facts(tls: SSL.Connection, chains: Chains) -> Tls:
-    """The facts of a handshake that is done.
+    """The facts of a finished handshake.
 
-    Raises ValueError for a subject that is malformed or too long, and for a session that is resumed with a
-    certificate that has to be valid and has expired since.
+    Raises ValueError for a subject that is malformed or too long, and for a resumed session whose certificate
+    must be valid but has expired.
     """
     certificates = _read_certificates(tls, chains)
     subjects = [read_subject(certificate) for certificate in certificates]
@@ -64,7 +64,7 @@ def _read_certificates(tls: SSL.Connection, chains: Chains) -> tuple[bytes, ...]
     leaf = tls.get_peer_certificate()
     if leaf is None:
         return ()
-    chain: list[crypto.X509] | None = tls.get_peer_cert_chain()  # on a server, without the leaf
+    chain: list[crypto.X509] | None = tls.get_peer_cert_chain()  # without the leaf, on a server
     certificate = _encode(leaf)
     if chain is not None:
         certificates = (certificate, *map(_encode, chain))

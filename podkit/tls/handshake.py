@@ -1,4 +1,4 @@
-"""The TLS handshake: who the client is, and which protocol goes on above it."""
+"""The TLS handshake: identifies the client and chooses the protocol above."""
 
 import asyncio
 import time
@@ -18,18 +18,18 @@ from podkit.tls.engine import flush
 from podkit.tls.facts import Chains, read_facts
 from podkit.tls.records import CHANGE_CIPHER_SPEC, record_end
 
-_HELD: Final = 24 << 10  # bytes that OpenSSL holds during a handshake, and no longer
-_PARSED: Final = 4  # times their length is what OpenSSL and we hold of certificates
-_RECORDS: Final = 256  # of a handshake, whose messages may be cut into 512 bytes each (RFC 6066, 4)
+_HELD: Final = 24 << 10  # bytes that OpenSSL holds only during a handshake
+_PARSED: Final = 4  # memory for certificates, relative to their length
+_RECORDS: Final = 256  # records of a handshake, whose messages may be split into 512 bytes each (RFC 6066, 4)
 _PLAIN_HTTP: Final = (b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO")
 _PLAIN_ANSWER: Final = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
 
 class TlsProtocolFactory:
-    """Each connection gets a protocol of `build_protocol` once its handshake is done.
+    """Each connection gets a protocol from `build_protocol` once its handshake is finished.
 
-    The steps of handshakes are the dearest that clients ask for. So many go in a turn of the loop, and those
-    beyond wait for the next, in the order in which they came.
+    Handshake steps are the most expensive work that clients can request. So a limited number run per loop
+    iteration, and the others wait in order of arrival.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class TlsProtocolFactory:
         return Handshake(self, partial(self.build_protocol, *facts))
 
     def may_go_on(self, handshake: "Handshake") -> bool:
-        """Whether a handshake may take a step now; otherwise it is told when its turn has come."""
+        """Whether a handshake may take a step now; otherwise it is called when its turn comes."""
         if not self._left:
             self._queue.append(handshake)
             return False
@@ -67,7 +67,7 @@ class TlsProtocolFactory:
 
 
 class Handshake(asyncio.Protocol):
-    """A connection until its handshake is done, or refused; one of the server's connections meanwhile."""
+    """A connection of the server until its handshake is finished or refused."""
 
     def __init__(self, factory: TlsProtocolFactory, build_protocol: Callable[[], asyncio.Protocol]) -> None:
         self._factory = factory
@@ -75,15 +75,15 @@ class Handshake(asyncio.Protocol):
         self._server = factory.server
         self._room = Share(self._server.room)
         self._share = Share(self._server.budget)
-        self._waiting = b""  # came, and is not worked on yet
+        self._waiting = b""  # received, but not processed yet
         self._queued = False
         self._size = self._records = 0
         self._tls: SSL.Connection | None = None
-        self._over = False  # refused, or lost
+        self._over = False  # refused or lost
         self._since = self._last_seen = time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected."""
+        """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)
         if not self._room.resize(self._server.limits.tls_cost):
             self._over = True
@@ -92,14 +92,14 @@ class Handshake(asyncio.Protocol):
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
+        """The client has disconnected."""
         self._over = True
         self._server.connections.discard(self)
         self._share.resize(0)
         self._room.resize(0)
 
     def data_received(self, data: bytes) -> None:
-        """Records of the handshake, and what the client sends on behind them."""
+        """Records of the handshake, and any data that follows them."""
         if self._over:
             return
         self._waiting += data
@@ -115,14 +115,14 @@ class Handshake(asyncio.Protocol):
                 self._refuse()
 
     def go_on(self) -> None:
-        """The turn of what was queued has come."""
+        """The turn of a queued handshake has come."""
         self._queued = False
         if not self._over and not self._transport.is_closing():
             self._transport.resume_reading()
             self._step()
 
     def _step(self) -> None:
-        """Work on the records that have come."""
+        """Processes the received records."""
         waiting, start, facts = self._waiting, 0, None
         try:
             while facts is None and (end := record_end(waiting, start)) <= len(waiting):
@@ -137,7 +137,7 @@ class Handshake(asyncio.Protocol):
             self._open(facts)
 
     def _shake_hands(self, record: bytes) -> Tls | None:
-        """Go on with the handshake; its facts once it is done. Raises ValueError or SSL.Error for a refusal."""
+        """Continues the handshake; returns its facts at the end. ValueError or SSL.Error for a refusal."""
         self._last_seen = time.monotonic()
         self._records += 1
         self._size += len(record)
@@ -148,7 +148,7 @@ class Handshake(asyncio.Protocol):
             self._tls = SSL.Connection(self._factory.certificates.context())
             self._tls.set_accept_state()
         self._tls.bio_write(record)
-        if record[0] == CHANGE_CIPHER_SPEC:  # which is nothing without the record behind it
+        if record[0] == CHANGE_CIPHER_SPEC:  # it means nothing without the following record
             return None
         try:
             self._tls.do_handshake()
@@ -174,17 +174,17 @@ class Handshake(asyncio.Protocol):
             connection.data_received(self._waiting)
 
     def _refuse(self, answer: bytes = b"") -> None:
-        """Say why, and read on for a moment: unread bytes would make the kernel reset the connection."""
+        """Sends a reason, and keeps reading briefly: unread bytes make the kernel reset the connection."""
         self._over, self._since = True, time.monotonic()
         self._waiting = b""
         self._transport.write(answer)
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
-    # from the server
+    # calls by the server
 
     def check(self, now: float) -> None:
-        """End a handshake, or a refusal, that takes too long."""
+        """Closes a handshake, or a refusal, that takes too long."""
         limits = self._server.limits
         if now - self._since > (limits.linger if self._over else limits.head_timeout):
             self._transport.abort()
@@ -198,13 +198,13 @@ class Handshake(asyncio.Protocol):
         return self._last_seen
 
     def say_goodbye(self) -> None:
-        """Nothing has been asked yet."""
+        """There is no request yet."""
 
     def close_if_quiet(self, now: float) -> None:
-        """Give up on a client that has not gone on with its handshake for a moment."""
+        """Closes if the client has not continued its handshake for a moment."""
         if not self._queued and now - self._last_seen > self._server.limits.quiet:
             self._transport.abort()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Closes the connection immediately."""
         self._transport.abort()

@@ -1,4 +1,4 @@
-"""Certificates and private keys from PEM files. What can't be read raises TlsError."""
+"""Certificates and private keys from PEM files. Unreadable ones raise TlsError."""
 
 import re
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def _read(what: str, path: str) -> bytes:
 
 
 def read_chain(what: str, path: str) -> list[x509.Certificate]:
-    """All certificates of a file, at least one. TlsError calls the file `what`."""
+    """All certificates in a file, at least one. TlsError names the file as `what`."""
     data = _read(what, path)
     if b"-----BEGIN" not in data:
         raise TlsError(f"the {what} {path}: the file contains no PEM certificate")
@@ -39,21 +39,21 @@ def read_chain(what: str, path: str) -> list[x509.Certificate]:
 
 
 def read_key(path: str) -> Any:
-    """The first private key of a file, of whatever kind."""
+    """The first private key in a file, of any type."""
     found = _KEY.search(_read("key", path))
     if found is None:
         raise TlsError(f"the key {path}: the file contains no PEM private key")
     if b"ENCRYPTED" in found[0]:
         raise TlsError(f"the key {path} is encrypted: give one without a passphrase")
     try:
-        # validating a large RSA key would stop the server for half a second at each rotation
+        # validating a large RSA key would block the server for half a second at each reload
         return load_pem_private_key(found[0], None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise TlsError(f"the key {path} can't be read: it is damaged or of an unsupported type") from None
 
 
 def check_time(leaf: x509.Certificate, path: str) -> None:
-    """TlsError where the certificate has expired, or is not valid yet."""
+    """Raises TlsError if the certificate has expired or is not yet valid."""
     now = datetime.now(UTC)
     if leaf.not_valid_after_utc < now:
         raise TlsError(f"the certificate {path} expired at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")

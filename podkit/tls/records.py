@@ -1,9 +1,9 @@
-"""Where TLS records begin and end (RFC 8446, 5.1)."""
+"""The boundaries of TLS records (RFC 8446, 5.1)."""
 
 from typing import Final
 
 MOST_CONTENT: Final = 16 << 10  # bytes in a record
-LONGEST: Final = 5 + MOST_CONTENT + 2048  # bytes of a record with its header, as TLS 1.2 allows
+LONGEST: Final = 5 + MOST_CONTENT + 2048  # bytes of a record with its header, as in TLS 1.2
 _HEADER: Final = 5
 CHANGE_CIPHER_SPEC: Final = 20  # the first byte of such a record
 _TYPES: Final = range(CHANGE_CIPHER_SPEC, 25)
@@ -11,9 +11,9 @@ _MAJOR_VERSION: Final = 3
 
 
 def record_end(data: bytes, start: int) -> int:
-    """Where the record that begins at `start` ends; beyond `data` where it has not come as a whole.
+    """The end of the record at `start`; beyond `data` if the record is incomplete.
 
-    For what can't be a record that is the end of `data`, so that OpenSSL sees and refuses it at once.
+    For an invalid record this is the end of `data`, so that OpenSSL sees and refuses it immediately.
     """
     if start + _HEADER > len(data):
         return start + _HEADER

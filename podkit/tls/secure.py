@@ -1,4 +1,4 @@
-"""TLS for a server that asks for it; without it nothing of OpenSSL is imported."""
+"""TLS for servers that use it; without it, nothing of OpenSSL is imported."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def load_certificates(cert: str, key: str, client_ca: str) -> "Certificates | None":
-    """What these files hold, or None without a certificate. Raises TlsError for a file that can't be used.
+    """Loads these files; returns None without a certificate. Raises TlsError for an unusable file.
 
-    All files are in PEM: the server's certificate, followed by its chain; its private key; and the authorities
-    whose clients alone are let in, if any.
+    All files are PEM: the server's certificate with its chain; its private key; and optionally the authorities
+    whose clients are accepted.
     """
     if not cert:
         return None
@@ -27,7 +27,7 @@ def load_certificates(cert: str, key: str, client_ca: str) -> "Certificates | No
 def secure(
     server: Server, certificates: "Certificates", build_protocol: Callable[..., asyncio.Protocol]
 ) -> "TlsProtocolFactory":
-    """A protocol factory for ``create_server`` that puts TLS below what `build_protocol` makes."""
+    """A protocol factory for ``create_server`` that puts TLS below the protocols of `build_protocol`."""
     from podkit.tls.handshake import TlsProtocolFactory
 
     return TlsProtocolFactory(server, certificates, build_protocol)

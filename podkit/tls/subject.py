@@ -1,13 +1,13 @@
 """A certificate's subject as text, by the rules of Go's ``pkix.Name.String``.
 
-Go reads the attributes it knows into fields, of which it writes one part each, in an order of its own; every
-other attribute follows with its number for a name. So the order within the certificate is lost, on purpose.
+Go parses the attributes that it knows into fields and writes them in a fixed order; all other attributes
+follow, named by their numbers. So the order in the certificate is deliberately lost.
 """
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_NAMES: Final = {  # object identifiers and their names, in the order of the text
+_NAMES: Final = {  # object identifiers and their names, in output order
     "2.5.4.5": "SERIALNUMBER",
     "2.5.4.3": "CN",
     "2.5.4.11": "OU",
@@ -18,18 +18,18 @@ _NAMES: Final = {  # object identifiers and their names, in the order of the tex
     "2.5.4.8": "ST",
     "2.5.4.6": "C",
 }
-_SINGLE: Final = frozenset(("SERIALNUMBER", "CN"))  # the last value counts, and an empty one is left out
+_SINGLE: Final = frozenset(("SERIALNUMBER", "CN"))  # the last value counts, and an empty one is omitted
 _ESCAPED: Final = frozenset(',+"\\<>;')
 _LATIN_1: Final = "latin-1"
-_ENCODINGS: Final = {  # of ASN.1's string types, by tag
+_ENCODINGS: Final = {  # by tag of ASN.1 string types
     0x0C: "utf-8",
     0x12: _LATIN_1,  # NumericString
     0x13: _LATIN_1,  # PrintableString
-    0x14: _LATIN_1,  # TeletexString, which Go reads as Latin-1 too
+    0x14: _LATIN_1,  # TeletexString; Go decodes it as Latin-1 too
     0x16: _LATIN_1,  # IA5String
     0x1E: "utf-16-be",  # BMPString
 }
-_VERSION: Final = 0xA0  # a context-specific tag; version 1 is left out
+_VERSION: Final = 0xA0  # a context-specific tag; omitted for version 1
 _NULL: Final = 0x05
 _BMP_STRING: Final = 0x1E
 _LARGEST: Final = 2**31 - 1
@@ -37,7 +37,7 @@ _PADDING: Final = 0x80
 
 
 class Element(NamedTuple):
-    """An element of DER: its first byte, its content, and all of its bytes."""
+    """A DER element: its first byte, its content, and all its bytes."""
 
     tag: int
     content: bytes
@@ -45,7 +45,7 @@ class Element(NamedTuple):
 
 
 def read_subject(certificate: bytes) -> bytes:
-    """The subject of a DER-encoded certificate (RFC 5280, 4.1), DER-encoded. ValueError where it is none."""
+    """The subject of a DER-encoded certificate (RFC 5280, 4.1), DER-encoded. ValueError if it is invalid."""
     (whole,) = elements(certificate)
     signed, *_ = elements(whole.content)
     fields = list(elements(signed.content))
@@ -56,14 +56,14 @@ def read_subject(certificate: bytes) -> bytes:
 
 
 def render_subject(name: bytes) -> str:
-    """The text of a DER-encoded Name (RFC 5280, 4.1.2.4). ValueError where it is none."""
+    """The text of a DER-encoded Name (RFC 5280, 4.1.2.4). ValueError if it is invalid."""
     known: dict[str, list[str]] = {label: [] for label in _NAMES.values()}
     others: list[str] = []
     for kind, value in _attributes(name):
         label, text = _NAMES.get(kind), _decode(value)
         if label is None:
             others.append(f"{kind}={_render_other(value, text)}")
-        elif text is not None:  # a known attribute that is no string is in none of Go's fields
+        elif text is not None:  # a known attribute that is not a string is in none of Go's fields
             known[label].append(text)
     for label in _SINGLE:
         known[label] = [text for text in known[label][-1:] if text]
@@ -72,7 +72,7 @@ def render_subject(name: bytes) -> str:
 
 
 def _attributes(name: bytes) -> Iterator[tuple[str, Element]]:
-    """The type and the value of each attribute, in order."""
+    """Yields the type and value of each attribute, in order."""
     (sequence,) = elements(name)
     for relative in elements(sequence.content):
         for attribute in elements(relative.content):
@@ -81,7 +81,7 @@ def _attributes(name: bytes) -> Iterator[tuple[str, Element]]:
 
 
 def elements(data: bytes) -> Iterator[Element]:
-    """The DER elements that follow one another in `data`; ValueError where one is cut short."""
+    """Yields the consecutive DER elements in `data`; ValueError if one is truncated."""
     position = 0
     while position < len(data):
         start = position
@@ -96,7 +96,7 @@ def elements(data: bytes) -> Iterator[Element]:
 
 
 def _render_identifier(content: bytes) -> str:
-    """An object identifier as Go reads it: no number is padded, or larger than 31 bits."""
+    """An object identifier as Go parses it: no number is padded or larger than 31 bits."""
     numbers, number = [], 0
     for byte in content:
         if number > _LARGEST >> 7 or (number == 0 and byte == _PADDING):
@@ -107,13 +107,13 @@ def _render_identifier(content: bytes) -> str:
             number = 0
     if number or not numbers:
         raise ValueError("an object identifier is cut short")
-    joined, *rest = numbers  # the first two, of which the first is 0, 1 or 2
+    joined, *rest = numbers  # the first two numbers; the first is 0, 1 or 2
     first = min(joined // 40, 2)
     return ".".join(map(str, [first, joined - 40 * first, *rest]))
 
 
 def _decode(value: Element) -> str | None:
-    """The text of a string; None for a value of another type. What Go would refuse is shown as it can be."""
+    """Decodes a string; None for other types. What Go would refuse is shown as far as possible."""
     if value.tag not in _ENCODINGS:
         return None
     content = value.content
