@@ -46,12 +46,15 @@ def render_answer(head: Head, response: Response, close: bool, date_line: bytes)
     """Renders a complete answer."""
     body = response.body
     assert isinstance(body, bytes)
-    if close or head.version != (1, 1) or response.status != 200 or head.method in _WITHOUT_BODY:
+    if head.version != (1, 1) or response.status != 200 or head.method in _WITHOUT_BODY:
         start = render_head(head, response, close, date_line)
         return start if head.method == b"HEAD" else start + body
     fields = b""
     for header in response.headers:
-        fields += b"%s: %s\r\n" % header
+        if not close or header[0] != b"Connection":
+            fields += b"%s: %s\r\n" % header
+    if close:
+        fields += b"%s: %s\r\n" % CLOSE
     return b"HTTP/1.1 200 OK\r\n%s%sContent-Length: %d\r\n\r\n%s" % (fields, date_line, len(body), body)
 
 
