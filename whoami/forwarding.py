@@ -17,6 +17,7 @@ _PAIR: Final = re.compile(
     r"""[ \t]*(?:,[ \t]*)*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:(?P<token>[!#$%&'*+.^_`|~0-9A-Za-z-]+)"""
     r"""|"(?P<quoted>(?:[^"\\]|\\.)*)")[ \t]*(?P<end>[;,]|$)"""
 )
+_MARK: Final = re.compile(r'\\.|[,"()]')
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^]]*)\]|(?P<plain>[^:]*))(?::(?P<port>[0-9]{1,5}))?")
 # headers with one value each, and the corresponding parameter of Forwarded
 SINGLE: Final = {
@@ -59,7 +60,7 @@ def read_claims(headers: Headers) -> tuple[list[Claim], list[str]]:
         if name == "Forwarded":
             found = list(_read_forwarded(text, problems))
         else:
-            found = [(word.strip(), {}) for word in text.split(",") if word.strip()]
+            found = [(word.strip(), {}) for word in _split(text) if word.strip()]
         if len(found) > _MOST:
             problems.append(f"{name} has {len(found)} values: the first {_MOST} are shown")
         claims += [
@@ -67,6 +68,24 @@ def read_claims(headers: Headers) -> tuple[list[Claim], list[str]]:
             for number, (value, parts) in enumerate(found[:_MOST], 1)
         ]
     return claims, problems
+
+
+def _split(text: str) -> list[str]:
+    """The elements of a list: a comma in a quoted string or a comment parts nothing, unless that never ends."""
+    commas: list[int] = []
+    within: list[int] = []  # those in what is open still
+    depth, is_quoted = 0, False
+    for mark in _MARK.finditer(text):
+        if mark[0] == ",":
+            (within if depth or is_quoted else commas).append(mark.start())
+        elif mark[0] == '"' and not depth:
+            is_quoted = not is_quoted
+        elif mark[0] in "()" and not is_quoted:
+            depth = max(0, depth + (1 if mark[0] == "(" else -1))
+        if not depth and not is_quoted:
+            within.clear()
+    ends = [*commas, *within, len(text)]
+    return [text[start:end] for start, end in zip([0, *[comma + 1 for comma in ends]], ends, strict=False)]
 
 
 def _read_forwarded(text: str, problems: list[str]) -> Iterator[tuple[str, dict[str, str]]]:

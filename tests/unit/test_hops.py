@@ -58,6 +58,24 @@ def test_a_connection_without_proxies() -> None:
     assert (b"X-Content-Type-Options", b"nosniff") in response.headers
 
 
+@pytest.mark.parametrize(
+    ("via", "shown"),
+    [
+        ("1.1 a (x, (y, z), w), 1.0 b", ["1.1 a (x, (y, z), w)", "1.0 b"]),
+        ('1.1 "a, b", 1.0 c', ['1.1 "a, b"', "1.0 c"]),
+        ('1.1 a (b", \\), c), 1.0 d', ['1.1 a (b", \\), c)', "1.0 d"]),
+        ("1.1 a (x, 1.0 b", ["1.1 a (x", "1.0 b"]),
+        ('1.1 a "x, 1.0 b', ['1.1 a "x', "1.0 b"]),
+        ("1.1 a), 1.0 b", ["1.1 a)", "1.0 b"]),
+        (", ,", []),
+    ],
+)
+def test_a_comma_in_a_comment_or_a_quoted_string_separates_nothing(via: str, shown: list[str]) -> None:
+    """Unless that has no end: then nobody can hide the values of the proxies behind it."""
+    hops = read(("Via", via))["hops"]
+    assert [hop["value"] for hop in hops if hop["source"].startswith("Via")] == shown
+
+
 def test_a_chain_from_the_client_on() -> None:
     """Header by header, the client first; claims are marked."""
     response = ask(
