@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from podkit.go.percent import unescape
 from podkit.go.url import clean_path, escape_html, escape_non_ascii
-from podkit.message import Endpoint, Fields, Head, Request, Response, error
+from podkit.message import CLOSE, Endpoint, Fields, Head, Request, Response, error
 
 _CACHED_PATH: Final = 64  # longer paths are not cached
 
@@ -18,6 +18,7 @@ class Route(NamedTuple):
     reads_body: bool = False
     max_body: int | None = None  # bytes; None for the server's limit
     keeps_raw: bool = False  # wants the bytes as received instead of the body
+    otherwise: "Route | None" = None  # for all methods but POST
     refusal: Callable[[Response], Response] | None = None  # converts an HTTP error for this route
 
 
@@ -48,8 +49,10 @@ class Routes:
         if path == b"*":
             return Route(_star)
         if head.method == b"CONNECT":
-            return (self._match(path) or _redirect_to(path + b"/")) if path else Route(_nowhere)
-        return self._cached(path) if len(path) <= _CACHED_PATH else self._find(path)
+            route = (self._match(path) or _redirect_to(path + b"/")) if path else Route(_nowhere)
+        else:
+            route = self._cached(path) if len(path) <= _CACHED_PATH else self._find(path)
+        return route if route.otherwise is None or head.method == b"POST" else route.otherwise
 
     def _find(self, path: bytes) -> Route:
         clean = clean_path(path)
@@ -76,7 +79,7 @@ def _star(request: Request) -> Response:
     """``*`` means the server as a whole; only OPTIONS may use it."""
     if request.head.method == b"OPTIONS":
         return Response()
-    return Response(400, ((b"Connection", b"close"),))
+    return Response(400, (CLOSE,) if request.head.version >= (1, 1) else ())
 
 
 def _nowhere(request: Request) -> Response:

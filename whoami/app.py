@@ -1,12 +1,13 @@
 """All endpoints of whoami, also as an aiohttp application."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from podkit.grpc.call import check_request
 from podkit.limits import Limits
+from podkit.log import log_line
 from podkit.message import Request, Response
 from podkit.pod.pod import Pod
 from podkit.routes import Route, Routes
@@ -17,7 +18,7 @@ from whoami.data import data
 from whoami.echo import echo
 from whoami.events import events
 from whoami.faults import Faults
-from whoami.health import Health, health
+from whoami.health import Health, set_health, tell_health
 from whoami.hops import hops
 from whoami.live.page import Live
 from whoami.openapi import openapi
@@ -49,13 +50,20 @@ def build_app(
 
 
 def build_routes(
-    pod: Pod, state: Health, name: str = "", environ: tuple[bytes, ...] = (), names: Names | None = None
+    pod: Pod,
+    state: Health,
+    name: str = "",
+    environ: tuple[bytes, ...] = (),
+    names: Names | None = None,
+    log: Callable[[str], None] = log_line,
 ) -> Routes:
     """Builds the route table; ``/`` also answers every path without a route.
 
-    With `names`, it includes the endpoints whose names begin with a dot, with any prefix.
+    With `names`, it includes the endpoints whose names begin with a dot, with any prefix. `log` gets
+    a line for each change of the health status.
     """
     below: dict[bytes, Route] = {}
+    tell = partial(tell_health, state)
     if names is not None:
         who = Who(names, pod, state)
         below = {
@@ -73,7 +81,7 @@ def build_routes(
             b"/bench": Route(bench),
             b"/data": Route(data),
             b"/echo": Route(echo),
-            b"/health": Route(partial(health, state), reads_body=True, max_body=1024),
+            b"/health": Route(partial(set_health, state, log), True, 1024, otherwise=Route(tell)),
             b"/openapi.yaml": Route(openapi),
             b"/whoami.Whoami/": Route(_no_call),
         },

@@ -1,7 +1,8 @@
 """``/health``: POST sets the status that all other methods return."""
 
+from collections.abc import Callable
+
 from podkit.go.json import decode_int
-from podkit.log import log_line
 from podkit.message import Request, Response, error
 from podkit.process.shared import SharedNumber
 
@@ -15,10 +16,13 @@ class Health(SharedNumber):
         super().__init__(200, processes)
 
 
-def health(state: Health, request: Request) -> Response:
-    """Other methods: an empty answer with the status. POST: set it to a JSON number from 200 to 599."""
-    if request.head.method != b"POST":
-        return Response(state.status)
+def tell_health(state: Health, request: Request) -> Response:
+    """An empty answer with the status."""
+    return Response(state.status)
+
+
+def set_health(state: Health, log: Callable[[str], None], request: Request) -> Response:
+    """Set it to a JSON number from 200 to 599. `log` gets a line for each change."""
     if request.body_error:
         return error(400, request.body_error)
     try:
@@ -28,5 +32,5 @@ def health(state: Health, request: Request) -> Response:
     if not 200 <= status <= 599:  # the original accepts it, and then sends invalid answers or fails
         return error(400, f"health status {status} is not from 200 to 599")
     state.status = status
-    log_line(f"Update health check status code [{status}]")  # the original's words
+    log(f"Update health check status code [{status}]")  # the original's words
     return Response()

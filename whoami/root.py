@@ -17,7 +17,7 @@ _OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer", b"Host"))
 _SENDS_LENGTH = frozenset((b"POST", b"PUT", b"PATCH"))
 # bytes for which Go's content sniffing considers the first 512 bytes binary
 _BINARY = bytes((*range(0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
-_SNIFFED = 512
+_SNIFFED = 512  # a body of such a length goes out without waiting, so HEAD is not told how long the answer is
 _BINARY_TYPE = (b"Content-Type", b"application/octet-stream")
 
 
@@ -52,6 +52,8 @@ def _answer(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -
     seen = seen[:_SNIFFED]
     binary = seen.translate(None, _BINARY) != seen
     headers = (_BINARY_TYPE if binary else PLAIN_TEXT,)
+    if request.head.length >= _SNIFFED and request.head.method == b"HEAD":
+        return Response(headers=headers)
     if len(request.body) <= _WHOLE:
         return Response(headers=headers, body=start if len(blocks) == 1 else b"".join(blocks))
     return Response(headers=headers, body=blocks, length=sum(map(len, blocks)))
@@ -83,7 +85,8 @@ def render_head(request: Request) -> bytes:
             shown = quote(name.decode("utf-8", "surrogateescape"))
             raise ValueError(f"net/http: invalid trailer field name {shown}")
     agents = headers.get(b"User-Agent")
-    agent = agents[0] if agents else b"Go-http-client/1.1"  # Go's default, unless the client sent an empty one
+    # Go's default, unless the client sent an empty one
+    agent = agents[0].strip(b" \t") if agents else b"Go-http-client/1.1"
     lines = [b"%s %s HTTP/1.1\r\nHost: %s\r\n" % (head.method, head.request_uri, host)]
     if agents is None or agent:
         lines.append(b"User-Agent: %s\r\n" % agent)
@@ -98,7 +101,7 @@ def render_head(request: Request) -> bytes:
     for name in sorted(headers):
         if name not in _OWN_LINES:
             for value in headers[name]:
-                lines.append(b"%s: %s\r\n" % (name, value))
+                lines.append(b"%s: %s\r\n" % (name, value.strip(b" \t")))
     lines.append(b"\r\n")
     return b"".join(lines)
 
@@ -135,4 +138,5 @@ def _render_trailers(trailers: Headers, announced: tuple[bytes, ...]) -> bytes:
     """All trailers, if the request announced any: a quirk of Go."""
     if not announced:
         return b""
-    return b"".join([b"%s: %s\r\n" % (name, value) for name, vs in sorted(trailers.items()) for value in vs])
+    fields = [(name, value.strip(b" \t")) for name, values in sorted(trailers.items()) for value in values]
+    return b"".join([b"%s: %s\r\n" % field for field in fields])

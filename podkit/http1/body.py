@@ -3,7 +3,7 @@
 import re
 from typing import Final, Protocol
 
-from podkit.http1.head import parse_fields
+from podkit.http1.head import SPACED, parse_fields
 from podkit.limits import Limits
 from podkit.message import NO_HEADERS, Headers, HttpError
 
@@ -12,6 +12,7 @@ _LINE: Final = re.compile(rb"[^\n]*\n")
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_EXCESS: Final = 16 * 1024  # bytes of chunk lines beyond what the chunk sizes need
 _MAX_TRAILER: Final = 4096  # bytes; the size of Go's buffer
+_LONG_TRAILER: Final = "http: suspiciously long trailer after chunked body"
 CUT_OFF: Final = "unexpected EOF"
 
 
@@ -30,8 +31,8 @@ class Body(Protocol):
         It may leave bytes that are incomplete without more input.
         """
 
-    def end(self) -> None:
-        """The client has half-closed."""
+    def end(self, unused: int) -> None:
+        """The client has half-closed, with so many bytes unused."""
 
 
 class LengthBody:
@@ -56,8 +57,8 @@ class LengthBody:
         self.complete = self.size == self._length
         return end
 
-    def end(self) -> None:
-        """The client has half-closed."""
+    def end(self, unused: int) -> None:
+        """As `Body` says."""
         self.error = CUT_OFF
 
 
@@ -129,7 +130,7 @@ class ChunkedBody:
         end = data.find(b"\r\n\r\n", position, position + _MAX_TRAILER)
         if end < 0:
             if len(data) - position >= _MAX_TRAILER:
-                self.error = "http: suspiciously long trailer after chunked body"
+                self.error = _LONG_TRAILER
             return position
         if data[position : position + 1] == b"\n":  # an empty line ends it too; one with CRLF is found below
             self.complete = True
@@ -137,17 +138,20 @@ class ChunkedBody:
         ending = _EMPTY_LINE.search(data, position)
         assert ending is not None
         try:
-            self.trailers = parse_fields(
+            trailers = parse_fields(
                 bytes(data[position : ending.start()]).removesuffix(b"\r"), self._limits.max_header_lines
             )
+            trailers.pop(SPACED, None)
+            self.trailers = trailers
         except HttpError as problem:
             self.error = problem.reason
         self.complete = not self.error
         return ending.end()
 
-    def end(self) -> None:
-        """The client has half-closed."""
-        self.error = "http: unexpected EOF reading trailer" if self._in_trailers else CUT_OFF
+    def end(self, unused: int) -> None:
+        """As `Body` says; a truncated trailer is too long for Go, once it has begun."""
+        in_trailers = _LONG_TRAILER if unused >= 2 else "http: unexpected EOF reading trailer"
+        self.error = in_trailers if self._in_trailers else CUT_OFF
 
 
 def body_of(length: int, limits: Limits, keep: bool) -> Body:

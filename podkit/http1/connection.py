@@ -72,17 +72,17 @@ class Http1Connection(Http1State):
                 break
             try:
                 request = reader.next(data, position)
+                step, position = reader.position - position, reader.position
+                if request is None:
+                    if step >= limits.turn_input and position < len(data):
+                        self._turn = server.turns.put_off(self._go_on)
+                        break
+                    request = reader.cut_off(len(data) - position) if self._has_ended else None
+                    if request is None:
+                        break
             except HttpError as problem:
                 out.append(self._refuse(error(problem.status, problem.reason)))
                 break
-            step, position = reader.position - position, reader.position
-            if request is None:
-                if step >= limits.turn_input and position < len(data):
-                    self._turn = server.turns.put_off(self._go_on)
-                    break
-                request = reader.cut_off() if self._has_ended else None
-                if request is None:
-                    break
             if request.head.upgrade == b"h2c" and self._client.tls is None:
                 later = request, None
                 break

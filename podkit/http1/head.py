@@ -1,6 +1,7 @@
 """Request heads, parsed like Go's ``net/http``: what it accepts, corrects and refuses."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -25,6 +26,7 @@ _MAX_FIELDS: Final = Limits().max_header_lines
 _MAX_LINES: Final = 10_000  # including continuation lines, which Go does not count
 
 _SHOWN: Final = 4096  # bytes of a malformed line
+SPACED: Final = b" "  # stands for header names with spaces
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 # simple request lines: nothing to unescape, no scheme, no host
@@ -32,6 +34,7 @@ _PLAIN_LINE: Final = re.compile(
     rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?([^\x00-\x20\x7f]*))?) (HTTP/1\.[01])"
 )
 _CACHED_START: Final = 64  # bytes
+_CARRIED_ON: Final = re.compile(rb"(?:[ \t][^\n]*(?:\n|\Z))*")
 _DIGITS: Final = re.compile(rb"[0-9]+")
 _INT64_DIGITS: Final = 19
 
@@ -65,6 +68,7 @@ _known_start = lru_cache(maxsize=256)(parse_start)
 def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, list[bytes]]:
     """Parses the header or trailer lines in `block`, without an empty line, by canonical name.
 
+    All names with spaces are under SPACED: Go accepts them here, and refuses or drops them later.
     Raises HttpError in Go's words, which mention trailers: 400 for a malformed line, 431 for too many.
     """
     text = block.replace(b"\r\n", b"\n")
@@ -73,13 +77,17 @@ def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, lis
         raise HttpError(431, "message too large")
     clean = text.translate(None, _CONTROLS) == text
     try:
-        return _read_fields(lines, clean, max_fields)
+        return _read_fields(lines, bytes.strip, clean, max_fields)
     except HttpError:
         lines = _unfold(lines)  # there is a continuation line
-    return _read_fields(lines, clean, max_fields)
+    return _read_fields(
+        lines, bytes.lstrip, clean, max_fields
+    )  # a blank continuation line leaves a trailing space
 
 
-def _read_fields(lines: list[bytes], clean: bool, max_fields: int) -> dict[bytes, list[bytes]]:
+def _read_fields(
+    lines: list[bytes], strip: Callable[[bytes, bytes], bytes], clean: bool, max_fields: int
+) -> dict[bytes, list[bytes]]:
     """Parses lines that are one header each. `clean`: they have no control characters."""
     if len(lines) > max_fields:
         raise HttpError(431, "message too large")
@@ -91,14 +99,31 @@ def _read_fields(lines: list[bytes], clean: bool, max_fields: int) -> dict[bytes
         try:
             name = known_canonical(name) if len(name) <= CACHED_NAME else canonical(name)
         except ValueError:
-            raise _malformed(" line", line) from None
+            if line[:1] == b" " or not TOKEN.fullmatch(name.replace(b" ", b"")):
+                raise _malformed(" line", line) from None
+            name = SPACED
         if not clean and line.translate(None, _CONTROLS) != line:
             raise _malformed(" line", line)
         if name in headers:
-            headers[name].append(value.strip(b" \t"))
+            headers[name].append(strip(value, b" \t"))
         else:
-            headers[name] = [value.strip(b" \t")]
+            headers[name] = [strip(value, b" \t")]
     return headers
+
+
+def check_lines(block: bytes, is_start: bool) -> None:
+    """Refuses lines that no valid head can contain, before it is complete, as Go does: HttpError.
+
+    `block` has whole lines, up to the line feed of the last; `is_start`: the request line is the first.
+    """
+    block = block.removesuffix(b"\r")
+    if is_start:
+        start, _, block = block.partition(b"\n")
+        parse_start(start.removesuffix(b"\r"))
+    elif carried_on := _CARRIED_ON.match(block):
+        block = block[carried_on.end() :]
+    if block:
+        parse_fields(block)
 
 
 def _malformed(what: str, line: bytes) -> HttpError:
@@ -142,6 +167,8 @@ def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
         raise HttpError(505, "unsupported protocol version")
     if hosts is None and at_least_11 and method != b"CONNECT":
         raise HttpError(400, "missing required Host header")
+    if SPACED in headers:
+        raise HttpError(400, "invalid header name")
     host = target.host or (hosts[0] if hosts else b"")
     if hosts and not is_valid_host(hosts[0]):
         raise HttpError(400, "malformed Host header")

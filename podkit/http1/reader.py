@@ -7,19 +7,20 @@ from typing import Final
 from podkit.answer import max_body, too_large
 from podkit.go.header import has_token
 from podkit.http1.body import Body, body_of
-from podkit.http1.head import parse_head, parse_request_line
+from podkit.http1.head import check_lines, parse_head
 from podkit.http1.writer import CONTINUE
-from podkit.message import Client, Head, HttpError, Request, Response
+from podkit.message import CLOSE, Client, Head, HttpError, Request, Response
 from podkit.routes import Route
 from podkit.server import Server
 
 # a head is kept, in case it comes again, where that is within what a connection may cost
 _REMEMBERED = 1024  # bytes
 _REMEMBERED_FIELDS = 16
-_STRAY_LINE_ENDS = 4  # bytes of stray line ends that Go skips after a POST, for old clients
+# bytes that Go waits for before it reads another request; after a POST it skips line ends among them
+_PEEKED = 4
 
 _END: Final = re.compile(rb"\n\r?\n")  # end of a head
-_UNMET = Route(lambda request: Response(417))  # an expectation that the original does not support
+_UNMET = Route(lambda request: Response(417, (CLOSE,)))  # an expectation that the original does not support
 
 
 class RequestReader:
@@ -30,8 +31,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_client", "_head_size", "_last_block", "_last_head", "_raw", "_searched", "_server",
-        "_skippable", "_started", "began", "head", "interim", "last", "position", "route",
+        "_body", "_checked", "_client", "_follows_post", "_head_size", "_last_block", "_last_head", "_raw",
+        "_searched", "_server", "began", "head", "interim", "last", "position", "route",
     )  # fmt: skip
 
     route: Route  # of the last request
@@ -40,9 +41,9 @@ class RequestReader:
     def __init__(self, server: Server, client: Client) -> None:
         self._server = server
         self._client = client
-        self._started = False  # the request line of an incomplete head is valid
+        self._checked = 0  # bytes of an incomplete head whose lines are valid
         self._searched = 0  # bytes after the position that contain no end of a head
-        self._skippable = 0  # bytes of line ends
+        self._follows_post = False
         self._last_block, self._last_head = server.last_head  # and what that was read as
         self.head: Head | None = None  # of the request whose body is arriving
         self._head_size = 0
@@ -62,13 +63,13 @@ class RequestReader:
         self.position = position
         if self.head is not None:
             return self._read_body(self.head, data)
-        if self._skippable:
-            self._skip_line_ends(data)
+        if self._follows_post and not self._skip_line_ends(data):
+            return None
         start = self.position
         head = self._read_head(data)
         if head is None:
             return None
-        self._skippable = _STRAY_LINE_ENDS if head.method == b"POST" else 0
+        self._follows_post = head.method == b"POST"
         client = self._client
         client.requests += 1
         self.route = route = self._server.find_route(head)
@@ -76,10 +77,13 @@ class RequestReader:
             return self._begin_body(head, data, start)
         return Request(head, client, client.requests)
 
-    def _skip_line_ends(self, data: bytes | bytearray) -> None:
-        while self._skippable and data[self.position : self.position + 1] in (b"\r", b"\n"):
-            self.position += 1
-            self._skippable -= 1
+    def _skip_line_ends(self, data: bytes | bytearray) -> bool:
+        seen = data[self.position : self.position + _PEEKED]
+        if len(seen) < _PEEKED:
+            return False
+        self.position += _PEEKED - len(seen.lstrip(b"\r\n"))
+        self._follows_post, self.began = False, time.monotonic()
+        return True
 
     def _read_head(self, data: bytes | bytearray) -> Head | None:
         start, limits = self.position, self._server.limits
@@ -93,7 +97,7 @@ class RequestReader:
         block = bytes(data[start:end])
         self.position = stop
         if self.began:
-            self._searched, self._started, self.began = 0, False, 0.0
+            self._searched, self._checked, self.began = 0, 0, 0.0
         if block == self._last_block:  # clients repeat themselves, on new connections too
             return self._last_head
         head = parse_head(block, limits.max_header_lines)
@@ -102,14 +106,17 @@ class RequestReader:
         return head
 
     def _watch_head(self, data: bytes | bytearray) -> None:
-        """Remembers how far an incomplete head was searched, and refuses garbage before its second line."""
-        self.began = self.began or time.monotonic()
-        if not self._started:
-            end = data.find(b"\n", self.position + self._searched)
-            if end >= 0:
-                parse_request_line(bytes(data[self.position : end]).removesuffix(b"\r"))
-                self._started = True
-        self._searched = max(0, len(data) - self.position - 2)
+        """Remembers how far an incomplete head was searched, and refuses what cannot become valid."""
+        start = self.position
+        if not self.began:
+            if self._client.requests and len(data) - start < _PEEKED:
+                return
+            self.began = time.monotonic()
+        end = data.rfind(b"\n", start + max(self._checked, self._searched))
+        if end >= 0:
+            check_lines(bytes(data[start + self._checked : end]), not self._checked)
+            self._checked = end + 1 - start
+        self._searched = max(0, len(data) - start - 2)
 
     def _begin_body(self, head: Head, data: bytes | bytearray, start: int) -> Request | None:
         limits, reads = self._server.limits, self.route.reads_body
@@ -123,7 +130,7 @@ class RequestReader:
             self._raw += memoryview(data)[start : self.position]
         if reads and head.length > limit:
             raise too_large(limit)
-        if not reads and (waits or head.length >= limits.max_skipped_body):
+        if not reads and (waits or head.close or head.length >= limits.max_skipped_body):
             self.last = True
             return self._request(head)
         if waits and self.position < len(data):
@@ -149,12 +156,17 @@ class RequestReader:
         self.last = bool(body.error) or (not reads and body.size >= limits.max_skipped_body)
         return self._finish_body(head) if body.complete or self.last else None
 
-    def cut_off(self) -> Request | None:
-        """The request whose body the client truncated."""
+    def cut_off(self, unused: int) -> Request | None:
+        """The request whose body the client truncated, with so many bytes unused.
+
+        Raises HttpError within a head.
+        """
         head, self.last = self.head, True
         if head is None:
+            if self.began:
+                raise HttpError(400, "the request ends within its head")
             return None
-        self._body.end()
+        self._body.end(unused)
         return self._finish_body(head)
 
     def _finish_body(self, head: Head) -> Request:

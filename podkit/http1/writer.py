@@ -62,9 +62,10 @@ def render_head(head: Head, response: Response, close: bool, date_line: bytes) -
     """Status line and headers with the empty line. `close`: the connection closes after the answer."""
     headers = response.headers
     at_least_11 = head.version >= (1, 1)
-    if close:
+    is_tunnel = head.method == b"CONNECT" and 200 <= response.status < 300
+    if close and CLOSE not in headers:
         headers = tuple(header for header in headers if header[0] != b"Connection")
-        if at_least_11:
+        if at_least_11 and not is_tunnel:
             headers += (CLOSE,)
     elif not at_least_11 and not any(header[0] == b"Connection" for header in headers):
         headers += (_KEEP_ALIVE,)
@@ -72,7 +73,7 @@ def render_head(head: Head, response: Response, close: bool, date_line: bytes) -
     fields = b"".join([b"%s: %s\r\n" % header for header in headers])
     start = _status_line(response.status, at_least_11)
     length = content_length(head, response)
-    if length is not None and not (head.method == b"CONNECT" and 200 <= response.status < 300):
+    if length is not None and not is_tunnel:
         return b"%s%s%sContent-Length: %d\r\n\r\n" % (start, fields, date_line, length)
     if is_chunked(head, response):
         return b"%s%s%sTransfer-Encoding: chunked\r\n\r\n" % (start, fields, date_line)

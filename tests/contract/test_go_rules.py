@@ -121,6 +121,7 @@ def test_connect_ends_the_connection(whoami: Server, target: str, status: int, s
         assert answer is not None
         assert answer.status == status
         assert (echoed(answer.body) or answer.body).startswith(start)
+        assert answer.header("Connection") == ("close" if status != 200 else None)
         assert client.closes()
 
 
@@ -178,6 +179,7 @@ def test_any_other_expectation_fails(whoami: Server, version: str) -> None:
             "0",
             None,
         )
+        assert answer.header("Connection") == "close"
         assert client.closes()
 
 
@@ -229,6 +231,8 @@ def test_routes_match_the_unescaped_path(whoami: Server, target: str, kind: str)
         (["Pragma: no-cache"], ["Cache-Control: no-cache", "Pragma: no-cache"]),
         (["Pragma: no-cache", "Cache-Control: x"], ["Cache-Control: x", "Pragma: no-cache"]),
         (["X-Folded: a", "  b", "\tc"], ["X-Folded: a b c"]),
+        (["X-Folded: a ", "  ", "\tc", " "], ["X-Folded: a  c"]),
+        (["X-Folded:", " b: c"], ["X-Folded: b: c"]),
         (["x-ORIGINAL-uri: \t/a\t "], ["X-Original-Uri: /a"]),
         (["Content-Length: 0", "Content-Length: 0"], []),
         (["3d: x", "a.b_c~: y"], ["3d: x", "A.b_c~: y"]),
@@ -238,6 +242,20 @@ def test_headers_are_read_as_go_reads_them(whoami: Server, headers: list[str], s
     """Canonical, sorted, folded lines joined."""
     lines = echoed(whoami.get("/", *headers).body).decode().split("\r\n")
     assert lines[3:-2] == shown
+
+
+def test_a_line_of_blanks_leaves_one_at_a_values_end(whoami: Server) -> None:
+    """Where a header is carried on by it; the echo takes the blank away again."""
+    raw = b"GET %s HTTP/1.1\r\nHost: a\r\nX: b\r\n\t\r\n\r\n"
+    assert b'"X":["b "]' in whoami.ask(raw % b"/api").body
+    assert b"\r\nX: b\r\n" in whoami.ask(raw % b"/").body
+
+
+def test_a_trailer_whose_name_has_a_blank_is_dropped(whoami: Server) -> None:
+    """And the others are echoed."""
+    raw = request("/", "Transfer-Encoding: chunked", "Trailer: a", method="POST")
+    answer = whoami.ask(raw + b"0\r\nx : 1\r\na: \r\n 2\r\n \r\nx y: 3\r\n\r\n")
+    assert echoed(answer.body).endswith(b"\r\n\r\n0\r\nA: 2\r\n\r\n")
 
 
 def test_bare_line_feeds_end_lines(whoami: Server) -> None:
@@ -294,6 +312,11 @@ def test_500_header_lines_and_a_megabyte(whoami: Server) -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+        (b"GET / HTTP/2.0\r\nHost: a\r\nX : b\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n \r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n \r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX Y: b\r\n c\r\n\r\n", 400),
         (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 400),
         (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
