@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from podkit.tls.certificates import Certificates
 
 
+_LARGEST = 2 << 20  # bytes; see `run`
 _OBJECTS = 5000  # allocations minus frees between two garbage collections; Python's default is 700
 
 
@@ -54,6 +55,9 @@ def run(service: Service) -> int:
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # by default they would end the process
         signal.signal(number, signal.SIG_IGN)
     logging.disable()  # we log what matters ourselves
+    # glibc returns the free end of the heap to the system, to get it back page by page for the next body, from
+    # twice the size of the largest block on that it ever mapped and freed, so let it free a large one
+    bytes(_LARGEST)
     # existing objects stay, and connections are freed without the collector, so it may run less often
     gc.freeze()
     gc.set_threshold(_OBJECTS)
