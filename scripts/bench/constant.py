@@ -15,7 +15,12 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def rsgi(scope: Any, protocol: Any) -> None:
-    """Reads the whole body, and answers 1."""
+    """Reads the whole body, and answers 1; sends WebSocket messages back."""
+    if scope.proto == "ws":
+        socket = await protocol.accept()
+        while (message := await socket.receive()).kind:  # 0 at the end
+            await socket.send_bytes(message.data)
+        return
     if scope.method == "POST":
         await protocol()
     protocol.response_str(200, [("content-type", "text/plain")], "1")

@@ -1,11 +1,16 @@
-"""Load from wrk (HTTP/1.1) and h2load (HTTP/2), with one thread: full speed or a fixed rate."""
+"""Load with one thread: wrk (HTTP/1.1), h2load (HTTP/2), or messages from here; full speed or a fixed rate."""
 
 import json
 import re
+import socket
 import subprocess
 import tempfile
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _CONNECTIONS = 32
@@ -13,6 +18,13 @@ _STREAMS = 4  # concurrent, per HTTP/2 connection
 _PAUSE = 10  # milliseconds between a paced connection's requests, on average; each pause is random
 _EMPTY_MESSAGE = bytes(5)  # as framed by gRPC
 _RPC = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+_HANDSHAKE = (
+    "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+_MESSAGE = b"\x82\xc0\1\2\3\4" + 64 * b"x"  # masked, as a client has to
+_ECHO = b"\x82\x40" + 16 * bytes(ord("x") ^ key for key in (1, 2, 3, 4))
+_PATIENCE = 5  # seconds
 PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client"}  # on Debian and Ubuntu, by program
 
 
@@ -39,8 +51,11 @@ class Load:
 def full_load(url: str, seconds: int, kind: str = "same") -> Load:
     """Sends requests without pause on 32 connections.
 
-    The kind is one of wrk.lua's, or ``http2`` or ``rpc`` (a call with an empty message) for h2load.
+    The kind is one of wrk.lua's; or ``http2`` or ``rpc`` (a call with an empty message) for h2load; or
+    ``messages`` over WebSockets.
     """
+    if kind == "messages":
+        return _exchange_messages(url, seconds)
     if kind in ("http2", "rpc"):
         return _run_h2load(url, seconds, rpc=kind == "rpc")
     return _run_wrk(_CONNECTIONS, url, seconds, kind)
@@ -85,6 +100,41 @@ def parse_h2load(url: str, text: str, log: list[str]) -> Load:
     took = sorted(int(line.split()[2]) / 1e6 for line in log)
     seconds = requests / float(rate[1])
     return Load(requests, seconds, int(traffic[1]), took[len(took) // 2], took[len(took) * 99 // 100])
+
+
+def _exchange_messages(url: str, seconds: float) -> Load:
+    """Each connection sends its next message when the last has come back."""
+    with ExitStack() as stack:
+        clients = [_open_websocket(stack, url) for _ in range(_CONNECTIONS)]
+        begin = now = time.perf_counter()
+        sent = [begin] * len(clients)
+        for client, _ in clients:
+            client.sendall(_MESSAGE)
+        took: list[float] = []
+        while not took or now < begin + seconds:
+            for place, (client, stream) in enumerate(clients):
+                if stream.read(len(_ECHO)) != _ECHO:
+                    raise LoadError(f"{url}: a message did not come back")
+                now = time.perf_counter()
+                took.append(now - sent[place])
+                sent[place] = now
+                client.sendall(_MESSAGE)
+    count = len(took)
+    took.sort()
+    return Load(count, now - begin, count * len(_ECHO), took[count // 2], took[count * 99 // 100])
+
+
+def _open_websocket(stack: ExitStack, url: str) -> tuple[socket.socket, BinaryIO]:
+    parts = urlsplit(url)
+    client = stack.enter_context(socket.create_connection((parts.hostname, parts.port), _PATIENCE))
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.sendall((_HANDSHAKE % parts.path).encode())
+    stream = stack.enter_context(client.makefile("rb"))
+    if not stream.readline().startswith(b"HTTP/1.1 101 "):
+        raise LoadError(f"{url}: no WebSocket there")
+    while stream.readline() not in (b"\r\n", b""):
+        pass
+    return client, stream
 
 
 def _output(url: str, command: list[str]) -> str:

@@ -18,9 +18,19 @@ async def one(request: web.Request) -> web.Response:
     return web.Response(text="1")
 
 
+async def echo(request: web.Request) -> web.WebSocketResponse:
+    """Sends WebSocket messages back."""
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        await socket.send_bytes(message.data)
+    return socket
+
+
 async def serve_http(port: int, *certificate: str) -> None:
     """Serves until the process is stopped."""
     application = web.Application()
+    application.router.add_route("GET", "/echo", echo)
     application.router.add_route("*", "/{any:.*}", one)
     runner = web.AppRunner(application, access_log=None)
     context = None

@@ -42,6 +42,7 @@ WORKS: Final = (
     Work("GET /api, varied heads", "/api", "varied", (WHOAMI, ORIGINAL)),
     Work("GET /data, 10 MB", "/data?size=10&unit=MB", "same", (WHOAMI, ORIGINAL)),
     Work("POST / of 10 KB", "/", "post", (WHOAMI, APPLICATION, GRANIAN, UVICORN, ORIGINAL)),
+    Work("WebSocket, 64 bytes", "/echo", "messages", (WHOAMI, WHOAMI_2, APPLICATION, GRANIAN, ORIGINAL)),
     Work("new connections", "/bench", "close", (WHOAMI, WHOAMI_2, APPLICATION, GRANIAN, UVICORN, ORIGINAL)),
     Work("TLS, HTTP/1.1", "/bench", "same", (WHOAMI, APPLICATION, GRANIAN, UVICORN, ORIGINAL), tls=True),
     Work("HTTP/2", "/bench", "http2", (WHOAMI, WHOAMI_2, GRANIAN, ORIGINAL)),

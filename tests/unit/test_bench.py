@@ -10,8 +10,8 @@ import pytest
 
 from scripts.bench.chart import render_chart
 from scripts.bench.idle import measure_idle
-from scripts.bench.load import Load, LoadError, parse_h2load, parse_report
-from scripts.bench.peers import APPLICATION, GRANIAN, NotStarted, Peer, build_peers, running
+from scripts.bench.load import Load, LoadError, full_load, parse_h2load, parse_report
+from scripts.bench.peers import APPLICATION, GRANIAN, WHOAMI, NotStarted, Peer, build_peers, running
 from scripts.bench.report import Sample, render_markdown, render_table, summarise
 from scripts.bench.works import WORKS
 
@@ -87,6 +87,20 @@ def test_what_h2load_tells_is_read() -> None:
         parse_h2load("http://a", report % 98, log)
     with pytest.raises(LoadError, match=r"http://a: no request was answered"):
         parse_h2load("http://a", "", [])
+
+
+@pytest.mark.parametrize("name", [WHOAMI, APPLICATION, GRANIAN])
+def test_messages_come_back(name: str) -> None:
+    """One on each connection, where there is no time for more."""
+    with running(build_peers(None)[name]) as server:
+        load = full_load(f"{server.address}/echo", 0, "messages")
+    assert (load.requests, load.bytes) == (32, 32 * 66)
+
+
+def test_what_is_no_websocket_is_no_peer() -> None:
+    """An ordinary answer to the handshake is an error."""
+    with running(build_peers(None)[WHOAMI]) as server, pytest.raises(LoadError, match="no WebSocket there"):
+        full_load(f"{server.address}/bench", 0, "messages")
 
 
 def test_a_peer_is_measured_with_its_memory_and_its_work() -> None:
