@@ -42,6 +42,7 @@ BROWSER_BEHIND_PROXY = (
     b"X-Forwarded-Port: 80\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Server: proxy-1\r\n"
     b"X-Real-Ip: 192.0.2.1\r\n\r\n"
 )
+CLOSING = b"GET /bench HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\r\n"
 OTHER = b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n"
 HANDSHAKE = (
     b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -194,6 +195,20 @@ async def test_a_request_that_comes_again_costs_less() -> None:
     request = BROWSER_BEHIND_PROXY % b"/"
     first, again = await cheapest(wire, request, before=OTHER), await cheapest(wire, request)
     assert 0 < again.total() < first.total() * 0.6
+
+
+async def test_a_new_connection_stays_within_its_budget() -> None:
+    """From its start to its end, for a client that asks what others have asked, as probes do."""
+    server, totals = Server(find_in_whoami()), []
+    with Steps() as steps:
+        for _ in range(6):
+            steps.by_code = Counter()
+            wire = Wire(server)
+            answer = await wire.answer(CLOSING)
+            wire.get_protocol().connection_lost(None)
+            totals.append(steps.by_code.total())
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert 0 < min(totals[2:]) <= 1300, f"it takes {min(totals[2:])} steps of Python\n{dearest(steps.by_code)}"
 
 
 def build_server() -> Server:
