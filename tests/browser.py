@@ -20,7 +20,7 @@ import aiohttp
 from tests.needs import find, require
 from tests.server import PATIENCE
 
-# nothing but the pages that a test opens: no look for updates, no profile that stays
+# only the tests' pages: no update checks, no persistent profile
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
@@ -29,7 +29,7 @@ _FLAGS = (
 
 
 class Page:
-    """One tab. `problems` are the errors that it reported: exceptions, and what a policy refused."""
+    """One tab. `problems` are the errors that it reported: exceptions, and violations of a policy."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.problems: list[str] = []
@@ -37,7 +37,7 @@ class Page:
         self._number = 0
 
     async def call(self, method: str, patience: float = PATIENCE, **params: Any) -> Any:
-        """A command of the DevTools protocol; its result, which has to come within `patience` seconds."""
+        """Sends a DevTools command and returns its result, within `patience` seconds."""
         self._number += 1
         await self._socket.send_json({"id": self._number, "method": method, "params": params})
         async with asyncio.timeout(patience):
@@ -55,7 +55,7 @@ class Page:
             self.problems.append(event["params"]["entry"]["text"])
 
     async def open(self, url: str, *, width: int = 1600, height: int = 900, scheme: str = "light") -> None:
-        """Show a page in a window of that size, and of a light or dark scheme."""
+        """Opens a page in a window of that size, in the light or dark scheme."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         await self.call("Emulation.setEmulatedMedia", features=features)
@@ -65,14 +65,14 @@ class Page:
         await self.until("document.readyState === 'complete'")
 
     async def evaluate(self, expression: str, patience: float = PATIENCE) -> Any:
-        """The value of an expression, or what its promise comes to."""
+        """The value of an expression, or of its promise."""
         options = {"returnByValue": True, "awaitPromise": True}
         result = await self.call("Runtime.evaluate", patience, expression=expression, **options)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
     async def until(self, condition: str, within: float = PATIENCE) -> None:
-        """Return as soon as a condition holds."""
+        """Waits for a condition."""
         holds = await self.evaluate(
             f"""new Promise(done => {{
               const end = performance.now() + {within * 1000};
@@ -94,13 +94,13 @@ class Page:
             await self.call("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
 
     async def screenshot(self) -> bytes:
-        """What is to be seen, as a PNG."""
+        """A screenshot as PNG."""
         return base64.b64decode((await self.call("Page.captureScreenshot", format="png"))["data"])
 
 
 @asynccontextmanager
 async def browser() -> AsyncIterator[Page]:
-    """A page of a browser that is ended with the context. Skips where there is no Chromium."""
+    """A browser page, closed with the context. Skips the test without Chromium."""
     require("chromium")
     program = find("chromium")
     assert program

@@ -24,7 +24,7 @@ ANY_USE = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 
 @dataclass(frozen=True)
 class Identity:
-    """A certificate and its private key, followed in the chain by those of its issuers to send along."""
+    """A certificate and its private key, with the chain of its issuers."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -41,7 +41,7 @@ class Identity:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def write(self, folder: Path) -> list[str]:
-        """Put ``tls.crt`` and ``tls.key`` into a folder; the flags that name them."""
+        """Writes ``tls.crt`` and ``tls.key`` into a folder; returns the flags for them."""
         (folder / "tls.crt").write_bytes(self.pem)
         (folder / "tls.key").write_bytes(self.key_pem)
         return ["--cert", str(folder / "tls.crt"), "--key", str(folder / "tls.key")]
@@ -61,10 +61,10 @@ def issue(
     units: int = 0,
     padding: int = 0,
 ) -> Identity:
-    """A certificate whose subject is ``CN=name``, valid for `hosts`; self-signed without an issuer.
+    """Issues a certificate for ``CN=name``, valid for `hosts`; self-signed without an issuer.
 
-    For a long subject, it may have so many organizational units of 64 bytes; for a long certificate, so many
-    bytes in an extension that nobody knows.
+    For a long subject, it may have many organizational units of 64 bytes; for a long certificate, many bytes in
+    an unknown extension.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     unit = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "u" * 64)
@@ -84,7 +84,7 @@ def issue(
     if hosts:
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
         builder = builder.add_extension(names, critical=False)
-    if not signs:  # a usage that Go does not look at
+    if not signs:  # a usage that Go ignores
         flags = [False, False, False, False, True, False, False, False, False]
         builder = builder.add_extension(x509.KeyUsage(*flags), critical=True)
     if padding:
@@ -97,7 +97,7 @@ def issue(
 def client_context(
     identity: Identity | None = None, version: ssl.TLSVersion | None = None, alpn: tuple[str, ...] = ()
 ) -> ssl.SSLContext:
-    """What a client needs to show its identity; it believes any server."""
+    """A client context that presents an identity and trusts any server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if version:
@@ -114,6 +114,6 @@ def client_context(
 
 
 def connect(server: Server, context: ssl.SSLContext | None = None) -> Client:
-    """A connection over TLS; an end without a farewell is an error."""
+    """Opens a TLS connection on which an end without close_notify is an error."""
     plain = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     return Client((context or client_context()).wrap_socket(plain, suppress_ragged_eofs=False))

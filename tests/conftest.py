@@ -1,4 +1,4 @@
-"""Servers that tests share (a test that changes one starts its own), and what a run tells at its end."""
+"""Servers shared by tests (a test that changes one starts its own), and the report at the end of a run."""
 
 import os
 import subprocess
@@ -28,13 +28,13 @@ def whereami() -> Iterator[Server]:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """More than there are processors: most tests wait for timers, servers and browsers."""
+    """Starts more workers than CPUs, because most tests wait for timers, servers and browsers."""
     return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs in containers; with several processes it stays in one, so that images are built once."""
+    """Marks container tests, and keeps them in one worker, so that images are built once."""
     for item in items:
         if "prefix" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.needs("docker"))
@@ -42,13 +42,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Check what a test needs before its fixtures are made."""
+    """Checks a test's needs before its fixtures are created."""
     for mark in item.iter_markers("needs"):
         require(*mark.args)
 
 
 class Checkout:
-    """Sees to it that tests leave the repository as it was."""
+    """Checks that tests leave the repository unchanged."""
 
     def __init__(self) -> None:
         self.before = self.changes()
@@ -56,7 +56,7 @@ class Checkout:
 
     @staticmethod
     def changes() -> set[str]:
-        """What git tells of new and changed files; nothing outside of a checkout."""
+        """New and changed files, according to git; none outside a checkout."""
         command = ["git", "-C", str(Path(__file__).parent), "status", "--porcelain"]
         try:
             return set(subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines())
@@ -64,7 +64,7 @@ class Checkout:
             return set()
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail the run where a file is new or changed."""
+        """Fails the run if a file is new or changed."""
         self.left = self.changes() - self.before
         if self.left and not session.exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -76,15 +76,15 @@ class Checkout:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch the repository from the process that runs all tests; tests that call make get this environment."""
+    """Watches the repository from the main process, and prepares the environment for tests that call make."""
     os.environ["MAKEFLAGS"] = f"--no-print-directory -- VENV={sys.prefix}"
-    os.environ.pop("MAKELEVEL", None)  # else it takes itself for a part of make test
+    os.environ.pop("MAKELEVEL", None)  # otherwise make considers itself part of make test
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Checkout())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in the last lines how many tests were skipped, and why."""
+    """Reports how many tests were skipped, and why."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     for reason, count in reasons.items():

@@ -1,4 +1,4 @@
-"""A name server in a network namespace of its own, and a command that runs beside it.
+"""A name server in its own network namespace, and a command that runs next to it.
 
     python -m tests.dns_server PLAN COMMAND...
 
@@ -26,14 +26,14 @@ import dns.rrset
 
 
 class Zone:
-    """Answers questions as the plan says."""
+    """Answers queries according to the plan."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.log = open(plan["log"], "a", buffering=1)  # noqa: SIM115 - as long as the process
 
     def answer(self, wire: bytes, room: int) -> bytes | None:
-        """The answer to a question, with no more than the addresses that fit into so many bytes."""
+        """The answer to a query, with only as many addresses as fit into `size` bytes."""
         question = dns.message.from_wire(wire)
         name, kind = question.question[0].name.to_text(), dns.rdatatype.to_text(question.question[0].rdtype)
         self.log.write(f"{name} {kind}\n")
@@ -64,7 +64,7 @@ class Zone:
 
 
 def serve(zone: Zone) -> None:
-    """Answer on port 53 of the loopback address, by UDP and TCP."""
+    """Answers on port 53 of the loopback address, over UDP and TCP."""
 
     class Udp(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -86,7 +86,7 @@ def serve(zone: Zone) -> None:
 
 
 def main(plan_file: str, *command: str) -> int:
-    """Set the namespace up, serve, run the command; its exit status."""
+    """Sets up the namespace, serves, and runs the command; returns its exit status."""
     plan = json.loads(Path(plan_file).read_text())
     set_up = [
         ["link", "set", "lo", "up"],

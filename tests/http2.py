@@ -1,4 +1,4 @@
-"""Raw HTTP/2, over sockets and in process: frames as bytes, and what the server does with them."""
+"""Raw HTTP/2, over sockets and in process: frames as bytes, and the server's reaction."""
 
 import asyncio
 import socket
@@ -24,22 +24,22 @@ def get(path: str, *more: Field, method: str = "GET") -> tuple[Field, ...]:
 
 
 def raw(kind: int, stream_id: int, payload: bytes = b"", flags: int = 0) -> bytes:
-    """A frame that hyperframe would not build."""
+    """A frame that hyperframe refuses to build."""
     head = len(payload).to_bytes(3, "big") + bytes((kind, flags))
     return head + stream_id.to_bytes(4, "big") + payload
 
 
 class Speaker:
-    """Writes and reads frames, header blocks included."""
+    """Writes and reads frames, including header blocks."""
 
     def __init__(self) -> None:
         self.encoder = Encoder()
         self.decoder = Decoder()
         self.decoder.max_header_list_size = 1 << 22
-        self.fields: list[dict[str, str]] = []  # of the HEADERS frames that came
+        self.fields: list[dict[str, str]] = []  # of the received HEADERS frames
 
     def headers(self, stream_id: int, *fields: Field, ended: bool = True) -> HeadersFrame:
-        """A HEADERS frame with these fields; a plain GET of /bench where there are none."""
+        """A HEADERS frame with these fields; by default a plain GET of /bench."""
         flags = ["END_HEADERS", *(["END_STREAM"] if ended else [])]
         return HeadersFrame(stream_id, self.encoder.encode(fields or GET), flags=flags)
 
@@ -54,7 +54,7 @@ class Speaker:
 
 
 def serialize(*parts: Frame | bytes) -> bytes:
-    """Frames and bytes as bytes."""
+    """Renders frames and bytes."""
     return b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts)
 
 
@@ -73,14 +73,14 @@ class RawHttp2(Speaker):
         self.socket.close()
 
     def send(self, *parts: Frame | bytes) -> None:
-        """Send frames and bytes; a server that has hung up is not an error here."""
+        """Sends frames and bytes; ignores that the server may have closed."""
         try:
             self.socket.sendall(serialize(*parts))
         except (BrokenPipeError, ConnectionResetError):
             return
 
     def frames(self) -> Iterator[Any]:
-        """The server's frames until the connection ends."""
+        """The server's frames until the connection closes."""
         with self.socket.makefile("rb") as reader:
             while len(start := reader.read(9)) == 9:
                 yield self.parse(start, reader.read(int.from_bytes(start[:3], "big")))
@@ -93,7 +93,7 @@ class RawHttp2(Speaker):
                 return
 
     def outcome(self) -> str:
-        """How the server ended the stream or the connection, or what it answered first."""
+        """How the server ended the stream or connection, or its first answer."""
         try:
             for frame in self.frames():
                 if isinstance(frame, GoAwayFrame | RstStreamFrame):
@@ -106,13 +106,13 @@ class RawHttp2(Speaker):
 
 
 class Wire(asyncio.Transport):
-    """A transport whose other end is the test; it takes what is sent unless `takes` says otherwise."""
+    """A transport controlled by the test; it accepts everything unless `takes` says otherwise."""
 
     def __init__(self, server: Shared) -> None:
         super().__init__({"peername": ("192.0.2.1", 40000)})
         self.taken = bytearray()  # by the client
-        self.buffer = bytearray()  # that it has not taken
-        self.writes = 0  # how often the server wrote
+        self.buffer = bytearray()  # written, but not taken
+        self.writes = 0  # number of writes
         self.takes = True
         self.reads = True
         self.end = ""  # how the server ended it: "eof", "close", "abort"
@@ -135,7 +135,7 @@ class Wire(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def take(self) -> None:
-        """The client reads what has gathered."""
+        """The client reads the buffer."""
         self.takes = True
         waiting, self.buffer = self.buffer, bytearray()
         self.taken += waiting
@@ -143,19 +143,19 @@ class Wire(asyncio.Transport):
             self.protocol.resume_writing()
 
     def get_write_buffer_size(self) -> int:
-        """What the client has not taken."""
+        """The bytes that the client has not taken."""
         return len(self.buffer)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Any byte is over the limit."""
 
     def pause_reading(self) -> None:
-        """The server wants no more for now."""
+        """The server pauses reading."""
         assert self.reads
         self.reads = False
 
     def resume_reading(self) -> None:
-        """The server reads on."""
+        """The server resumes reading."""
         assert not self.reads
         self.reads = True
 
@@ -164,36 +164,36 @@ class Wire(asyncio.Transport):
         return self.end in ("close", "abort")
 
     def can_write_eof(self) -> bool:
-        """As TCP can."""
+        """Like TCP."""
         return True
 
     def write_eof(self) -> None:
-        """The server sends no more."""
+        """The server half-closes."""
         self.end = self.end or "eof"
 
     def close(self) -> None:
-        """The server ends it."""
+        """The server closes."""
         if not self.is_closing():
             self.end = "close"
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
     def abort(self) -> None:
-        """The server ends it at once."""
+        """The server resets."""
         if not self.is_closing():
             self.end = "abort"
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Another takes over."""
+        """Switches the protocol."""
         self.protocol = cast(asyncio.Protocol, protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Who has the connection."""
+        """The current protocol."""
         return self.protocol
 
 
 class Peer(Speaker):
-    """A client in process. `opening` stands for the preface and SETTINGS where it is given."""
+    """An in-process client. `opening` replaces the preface and SETTINGS."""
 
     def __init__(
         self, server: Shared, settings: dict[int, int] | None = None, opening: bytes | None = None
@@ -201,21 +201,21 @@ class Peer(Speaker):
         super().__init__()
         self.server = server
         self.wire = Wire(server)
-        self.seen: list[Any] = []  # all frames that came
+        self.seen: list[Any] = []  # all received frames
         self.send(serialize(PREFACE, SettingsFrame(0, settings or {})) if opening is None else opening)
 
     def send(self, *parts: Frame | bytes) -> None:
-        """Have frames and bytes arrive in one read."""
+        """Delivers frames and bytes in one read."""
         self.wire.protocol.data_received(serialize(*parts))
 
     async def settle(self, turns: int = 50) -> list[Any]:
-        """Let the server work; the frames that came meanwhile."""
+        """Lets the server work; returns the frames received meanwhile."""
         for _ in range(turns):
             await asyncio.sleep(0)
         return self.new()
 
     def new(self) -> list[Any]:
-        """The frames that have come since somebody asked."""
+        """The frames received since the last call."""
         data, frames = self.wire.taken, []
         while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3], "big")):
             frames.append(self.parse(bytes(data[:9]), bytes(data[9:end])))
@@ -224,12 +224,12 @@ class Peer(Speaker):
         return frames
 
     async def ask(self, *parts: Frame | bytes) -> list[Any]:
-        """Send frames, let the server work, and see what comes of it."""
+        """Sends frames, lets the server work, and returns its frames."""
         self.send(*parts)
         return await self.settle()
 
     async def outcome(self, *parts: Frame | bytes) -> str:
-        """What the server does about some frames: ends the connection or a stream, or answers."""
+        """The server's reaction to some frames: it closes the connection or a stream, or answers."""
         found = ""
         for frame in await self.ask(*parts):
             if isinstance(frame, GoAwayFrame):
@@ -241,18 +241,18 @@ class Peer(Speaker):
         return found
 
     def body(self, stream_id: int) -> bytes:
-        """What has come of a stream's body."""
+        """The received part of a stream's body."""
         self.new()
         return b"".join(f.data for f in self.seen if isinstance(f, DataFrame) and f.stream_id == stream_id)
 
     async def wait(self, seconds: float) -> list[Any]:
-        """As if so much time had passed without a byte from the client."""
+        """Simulates time without a byte from the client."""
         for connection in tuple(self.server.connections):
             connection.check(time.monotonic() + seconds)
         return await self.settle()
 
     async def leave(self) -> None:
-        """Hang up."""
+        """Disconnects."""
         if not self.wire.is_closing():
             self.wire.end = "abort"
             self.wire.protocol.connection_lost(None)

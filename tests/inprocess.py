@@ -1,4 +1,4 @@
-"""Routes served on this process's event loop, over real sockets, with limits that a test chooses."""
+"""Routes served in this process's event loop, over real sockets, with custom limits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ from tests.server import PATIENCE
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return as soon as the condition holds; fail where it does not in time."""
+    """Waits for a condition; fails if it does not hold in time."""
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110  # nobody tells of it
             await asyncio.sleep(0.01)
@@ -23,7 +23,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 @dataclass
 class Running:
-    """A server that listens."""
+    """A listening server."""
 
     server: Server
     port: int
@@ -33,7 +33,7 @@ class Running:
         return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 26)
 
     async def ask(self, data: bytes) -> bytes:
-        """Everything that comes back for some bytes, until the server closes."""
+        """Everything that the server sends until it closes."""
         reader, writer = await self.connect()
         writer.write(data)
         async with asyncio.timeout(PATIENCE):
@@ -42,7 +42,7 @@ class Running:
         return answer
 
     async def let_go(self) -> None:
-        """Wait until nobody is connected; then nothing may be held for anybody."""
+        """Waits until nobody is connected; then no memory may be charged."""
         await until(lambda: not len(self.server.connections))
         assert self.server.budget.used == 0
 
@@ -51,7 +51,7 @@ class Running:
 async def running(
     find_route: FindRoute, limits: Limits | None = None, *, proxy_protocol: bool = False
 ) -> AsyncIterator[Running]:
-    """Serve until the end of the block."""
+    """Serves until the end of the block."""
     server = Server(find_route, limits=limits)
     loop = asyncio.get_running_loop()
     build: Callable[..., asyncio.Protocol] = partial(Opening, server)

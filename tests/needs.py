@@ -1,7 +1,7 @@
-"""What some tests need beyond Python: a missing program skips them, and fails them where CI is set.
+"""What some tests need besides Python: without it they are skipped, or fail if CI is set.
 
-Mark a test with `@pytest.mark.needs("nginx")`, or call `require("docker")` in a fixture. A new program gets one
-line in ADVICE. Whatever was skipped, with the reason, is told in the last lines of a run (tests/conftest.py).
+Mark a test with `@pytest.mark.needs("nginx")`, or call `require("docker")` in a fixture. Add a new program to
+ADVICE. The end of a run lists what was skipped, with the reason (tests/conftest.py).
 """
 
 import functools
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-# What to do where a program is missing
+# What to do if a program is missing
 ADVICE = {
     "docker": "install Docker, start it, and see that `docker info` works",
     "compose": "install Docker's compose plugin, or docker-compose",
@@ -33,14 +33,14 @@ NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
 def find(program: str) -> str | None:
-    """The path of a program, also where it comes with a wheel, or only root has its folder in PATH."""
+    """The path of a program, including those in wheels and in root's folders."""
     own = os.path.dirname(sys.executable)
     path = f"{own}:{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
     return shutil.which(program, path=path)
 
 
 def works(*command: str) -> bool:
-    """Whether a command is there and succeeds."""
+    """Whether a command exists and succeeds."""
     try:
         return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -49,7 +49,7 @@ def works(*command: str) -> bool:
 
 @functools.cache
 def present(name: str) -> bool:
-    """Whether this machine has it; asked once in a run."""
+    """Whether this machine has it; cached for the run."""
     if name == "docker":
         return works("docker", "info")
     if name == "compose":
@@ -64,7 +64,7 @@ def present(name: str) -> bool:
 
 
 def require(*names: str) -> None:
-    """Skip the test, or with CI set fail it, where something is missing."""
+    """Skips the test, or fails it if CI is set, unless the need is met."""
     for name in names:
         if not present(name):
             reason = f"{name} is needed: {ADVICE[name]}"

@@ -1,10 +1,10 @@
-"""What stands between a client and its pods: nginx, Traefik, a balancer of connections; and pods with names.
+"""Proxies and pods: nginx, Traefik, HAProxy, a TCP balancer; and pods with names.
 
     with pod("whoami", "whoami-4wzkx") as one, pod("whoami", "whoami-n8jtd") as two:
         with nginx([one.port, two.port]) as proxy:
             ... proxy.url ...
 
-A test is skipped where the program is missing, and fails with CI set (tests/needs.py).
+A test is skipped if the program is missing, and fails if CI is set (tests/needs.py).
 """
 
 import contextlib
@@ -26,12 +26,12 @@ from tests.certificates import Identity, client_context
 from tests.needs import NGINX_STREAM, find, require
 from tests.server import PATIENCE, Server, free_port, wait_for
 
-_READY = "/.proxy-is-ready"  # which Traefik answers itself, once it has its configuration
+_READY = "/.proxy-is-ready"  # Traefik answers it once it has its configuration
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy that answers on 127.0.0.1; it is ended with the context."""
+    """A proxy on 127.0.0.1, stopped with the context."""
 
     url: str
     port: int
@@ -40,9 +40,9 @@ class Proxy:
 
 @contextmanager
 def nginx(ports: Sequence[int], *, tls: Identity | None = None, grpc: bool = False) -> Iterator[Proxy]:
-    """nginx that takes the backends in turn, for each request.
+    """nginx that rotates through the backends, request by request.
 
-    With `tls` it speaks HTTP/2 as well as HTTP/1.1; with `grpc` whoami's calls go to the backends by HTTP/2.
+    With `tls` it supports HTTP/2 as well as HTTP/1.1; with `grpc` it forwards whoami's calls over HTTP/2.
     """
     program = _require("nginx")
     with tempfile.TemporaryDirectory() as name:
@@ -90,11 +90,11 @@ def traefik(
     strip: bool = False,
     http2: bool = True,
 ) -> Iterator[Proxy]:
-    """Traefik that takes the backends in turn, for each request; it speaks HTTP/2, with `tls` and without.
+    """Traefik that rotates through the backends, request by request; with HTTP/2, with and without `tls`.
 
-    `scheme` is how it asks the backends (``h2c`` carries gRPC), `sticky` the name of a cookie that keeps a
-    client with its backend, `prefix` the path that is routed (`strip`: and taken off). With `http2` off it
-    refuses that in a TLS handshake.
+    `scheme` is the backends' protocol (``h2c`` carries gRPC), `sticky` the name of a cookie that keeps a client
+    with its backend, `prefix` the routed path (`strip` removes it). With `http2` off it refuses HTTP/2 in a TLS
+    handshake.
     """
     program = _require("traefik")
     with tempfile.TemporaryDirectory() as name:
@@ -142,14 +142,14 @@ def traefik(
 
 @contextmanager
 def haproxy(port: int) -> Iterator[Proxy]:
-    """HAProxy that forwards requests to one backend, and says for whom."""
+    """HAProxy that forwards requests to one backend, with the client's address in a header."""
     with _haproxy(f"mode http; option forwardfor; server pod 127.0.0.1:{port}") as proxy:
         yield proxy
 
 
 @contextmanager
 def _haproxy(rules: str, listen: str = "") -> Iterator[Proxy]:
-    """HAProxy with the rules of one place, which are separated by semicolons."""
+    """HAProxy with the rules of one location, separated by semicolons."""
     program = _require("haproxy")
     with tempfile.TemporaryDirectory() as name:
         file, own = Path(name) / "haproxy.cfg", free_port()
@@ -166,9 +166,9 @@ def _haproxy(rules: str, listen: str = "") -> Iterator[Proxy]:
 
 @contextmanager
 def sends_proxy_header(sender: str, port: int, folder: Path) -> Iterator[Proxy]:
-    """A proxy that passes connections on with a PROXY header: nginx, haproxy or traefik, a dash, and 1 or 2.
+    """A proxy that forwards connections with a PROXY header: nginx, haproxy or traefik, a dash, and 1 or 2.
 
-    haproxy-tls ends TLS, and tells of it in a header of version 2 with a checksum.
+    haproxy-tls terminates TLS, and describes it in a header of version 2 with a checksum.
     """
     if sender == "nginx-1":
         with _nginx_stream(port, folder) as proxy:
@@ -231,15 +231,15 @@ def _traefik_tcp(port: int, version: int, folder: Path) -> Iterator[Proxy]:
         "--global.sendanonymoususage=false",
         "--log.level=ERROR",
     ]
-    with _running(command, own, "http", "/health") as proxy:  # 404 of its own, until it knows the pod
+    with _running(command, own, "http", "/health") as proxy:  # its own 404, until it knows the pod
         yield proxy
 
 
 @dataclass
 class Balancer:
-    """Stands in for a Service: each connection goes to one of `ports`, in turn; they may be changed.
+    """Stands in for a Service: connections rotate through `ports`, which may be changed.
 
-    `connections` counts those that were made, by the backend's port.
+    `connections` counts them by the backend's port.
     """
 
     ports: list[int]
@@ -248,11 +248,11 @@ class Balancer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def serve(self, client: socket.socket, number: int) -> None:
-        """Tie a client to the backend whose turn it is; one that refuses resets the client."""
+        """Connects a client to the next backend; if that refuses, resets the client."""
         backend_port = self.ports[number % len(self.ports)]
         try:
             backend = socket.create_connection(("127.0.0.1", backend_port), PATIENCE)
@@ -288,7 +288,7 @@ def balancer(ports: Sequence[int]) -> Iterator[Balancer]:
 def pod(
     program: str, hostname: str, *arguments: str, port: int = 0, env: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """A program that takes its host for another one by that name, on a free port; stopped at the end."""
+    """A program with a fake host name, on a free port; stopped at the end."""
     privileges = [] if os.geteuid() == 0 else ["--map-root-user"]
     words = ["unshare", *privileges, "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', hostname]
     command = [*words, sys.executable, "-m", program, "--port", str(port), *arguments]
@@ -310,7 +310,7 @@ def _require(program: str) -> str:
 
 @contextmanager
 def _running(command: list[str], port: int, scheme: str, path: str = "") -> Iterator[Proxy]:
-    """A proxy that listens, and answers 200 for `path` if there is one; no pod is asked for that."""
+    """A proxy that listens, and answers 200 for `path`, if given; no pod gets that request."""
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
 
         def answers() -> bool:

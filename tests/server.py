@@ -1,4 +1,4 @@
-"""Servers as processes, and raw HTTP/1.1 over sockets: what the tests stand on."""
+"""Servers as processes, and raw HTTP/1.1 over sockets: the basis of the tests."""
 
 import random
 import re
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-PATIENCE = 10.0  # seconds that a test waits for what should happen at once
+PATIENCE = 10.0  # seconds to wait for what should happen immediately
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One response as it came over the wire."""
+    """One response as received."""
 
     version: str
     status: int
@@ -28,12 +28,12 @@ class Answer:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The value of a header, whatever its case."""
+        """The value of a header, case-insensitively."""
         return {key.lower(): value for key, value in self.headers}.get(name.lower())
 
 
 class Server:
-    """A program that was started and listens."""
+    """A started program that listens."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -70,7 +70,7 @@ class Server:
         return Client(socket.create_connection(("127.0.0.1", self.port), PATIENCE))
 
     def ask(self, request: bytes, half_close: bool = False) -> Answer:
-        """The first answer to a raw request on a connection of its own."""
+        """The first answer to a raw request on a new connection."""
         with self.connect() as client:
             client.send(request)
             if half_close:
@@ -84,7 +84,7 @@ class Server:
         return self.ask(request(target, *headers, method=method, body=body))
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """End the server; it must leave with status 0 and without a traceback."""
+        """Stops the server; it must exit with status 0 and without a traceback."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         status = self.process.wait(PATIENCE + 10)
@@ -110,14 +110,14 @@ class Client:
         self.socket.close()
 
     def send(self, data: bytes) -> None:
-        """Send all; a server that stops reading half way is not an error here."""
+        """Sends everything; ignores that a server may stop reading."""
         try:
             self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             return
 
     def read(self, request: bytes = b"GET") -> Answer | None:
-        """The next response, or None where the connection is closed instead."""
+        """The next response, or None if the connection closes."""
         line = self.reader.readline().decode("latin-1").rstrip("\r\n")
         if not line:
             return None
@@ -134,7 +134,7 @@ class Client:
         return Answer(version, int(status), reason, headers, body)
 
     def closes(self, within: float = PATIENCE) -> bool:
-        """Whether the server ends the connection within so many seconds, without sending more."""
+        """Whether the server closes within `seconds`, without sending more."""
         self.socket.settimeout(within)
         try:
             return self.socket.recv(1) == b""
@@ -153,7 +153,7 @@ def request(target: str, *headers: str, method: str = "GET", body: bytes = b"") 
 
 
 def free_port() -> int:
-    """A port that is free and stays so: the kernel gives those below 32768 to no client by itself."""
+    """A free port below 32768, which the kernel does not assign to clients."""
     while True:
         port = random.randrange(20000, 32768)
         try:
@@ -164,7 +164,7 @@ def free_port() -> int:
 
 
 def wait_for(condition: Callable[[], object], within: float = PATIENCE) -> None:
-    """Return as soon as the condition holds; fail where it does not in time."""
+    """Waits for a condition; fails if it does not hold in time."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -172,7 +172,7 @@ def wait_for(condition: Callable[[], object], within: float = PATIENCE) -> None:
 
 
 def has_unread(server: Server) -> bool:
-    """Whether the kernel still holds bytes, or connections, that the server has not taken."""
+    """Whether the kernel still holds bytes or connections that the server has not taken."""
     table = "".join(Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6"))
     queues = re.findall(rf":{server.port:04X} \S+ 0[1A] \S+:([0-9A-F]+) ", table)
     return any(int(queue, 16) for queue in queues)
@@ -182,7 +182,7 @@ LOOPS = ("uvloop", "asyncio")
 
 
 def command(program: str, *arguments: str, loop: str = "uvloop") -> list[str]:
-    """How to start a program on a free port, on an event loop."""
+    """The command that starts a program on a free port, with an event loop."""
     if loop == "uvloop":
         return [sys.executable, "-m", program, "--port", "0", *arguments]
     code = (

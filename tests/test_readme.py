@@ -1,4 +1,4 @@
-"""What the README shows, run as it is typed."""
+"""The README's examples, run as documented."""
 
 import re
 import socket
@@ -22,7 +22,7 @@ def console_examples() -> list[tuple[str, str]]:
 
 
 def anonymous(text: str) -> str:
-    """The text without what differs from machine to machine."""
+    """The text without machine-specific values."""
     text = re.sub(r"(IP: .*\n)+", "IP: ...\n", text)
     text = re.sub(r'"ip":\[[^]]*\]', '"ip":[]', text)
     text = re.sub(r"127\.0\.0\.1:\d+|\[::1\]:\d+", "127.0.0.1:1", text)
@@ -31,7 +31,7 @@ def anonymous(text: str) -> str:
 
 
 def test_examples_do_what_they_show() -> None:
-    """Each curl of the README prints what stands below it."""
+    """Each curl in the README prints the output below it."""
     examples = console_examples()
     assert len(examples) >= 6
     with started("whoami") as whoami, started("whereami") as whereami:
@@ -39,6 +39,6 @@ def test_examples_do_what_they_show() -> None:
             typed = command.replace(":8080", f":{whoami.port}").replace(":8081", f":{whereami.port}")
             run = subprocess.run(typed, shell=True, capture_output=True, text=True, check=True, timeout=20)
             ours = anonymous(run.stdout)
-            # Go's last line ends in CRLF CRLF: the terminal shows one empty line
+            # Go's last line ends in CRLF CRLF: a terminal shows one empty line
             assert ours.replace("\r\n", "\n") == anonymous(shown), command
     assert read_addresses()

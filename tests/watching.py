@@ -1,4 +1,4 @@
-"""Run ``whoami watch`` within a test, or as a process."""
+"""Runs ``whoami watch`` within a test, or as a process."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from whoami.watch.screen import Screen
 
 @dataclass(frozen=True)
 class Watched:
-    """What it printed, and its exit status."""
+    """Its output, and its exit status."""
 
     status: int
     out: str
@@ -22,7 +22,7 @@ class Watched:
 
     @property
     def summary(self) -> str:
-        """The line of the losses."""
+        """The line with the losses."""
         return next(line for line in self.out.splitlines() if "(refused" in line)
 
     def counts(self, way: str) -> list[int]:
@@ -36,19 +36,19 @@ class Watched:
 
 
 async def watch(*arguments: str) -> Watched:
-    """Run it on this loop."""
+    """Runs it on this loop."""
     out, err = io.StringIO(), io.StringIO()
     status = await Watch(parse_options(arguments), Screen(out, {}), err).run()
     return Watched(status, out.getvalue(), err.getvalue())
 
 
 def command(*arguments: str) -> list[str]:
-    """How to start it."""
+    """The command that starts it."""
     return [sys.executable, "-m", "whoami", "watch", *arguments]
 
 
 def run_watch(*arguments: str) -> Watched:
-    """Run it as a process that writes to a pipe."""
+    """Runs it as a process that writes to a pipe."""
     run = subprocess.run(
         command(*arguments), capture_output=True, text=True, timeout=60, env=dict(os.environ), check=False
     )

@@ -13,7 +13,7 @@ from tests.contract.test_whoami_http1 import CASES, replay_here, settings
 from tests.server import PATIENCE, Server
 from whoami.app import build_app
 
-# What aiohttp's server can't give, since its parser decides before the application is asked.
+# What aiohttp's server cannot do, because its parser decides before the application is called.
 UNABLE = {
     "bad/version": "llhttp answers 400 to a version that it does not know",
     "bad/transfer-encoding": "llhttp answers 400 to a coding that it does not know",
@@ -36,7 +36,7 @@ UNABLE = {
 
 
 class ApplicationServer(Server):
-    """An application on aiohttp's server, on a thread of this process."""
+    """An aiohttp application on its own server, in a thread of this process."""
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
@@ -68,7 +68,7 @@ class ApplicationServer(Server):
         await runner.cleanup()
 
     def stop(self, number: int = 0) -> None:
-        """End the server."""
+        """Stops the server."""
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(PATIENCE)
 
@@ -94,7 +94,7 @@ def servers() -> Iterator[dict[str, ApplicationServer]]:
 def test_the_application_answers_as_the_original(
     case: dict[str, Any], servers: dict[str, ApplicationServer]
 ) -> None:
-    """All but the few that aiohttp's own server does not let through."""
+    """All answers are the same, except the few that aiohttp's server prevents."""
     key = settings(case)
     if key not in servers:
         servers[key] = ApplicationServer(build(key))

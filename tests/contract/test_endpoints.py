@@ -1,4 +1,4 @@
-"""What endpoints answer by the rules of Go's libraries, beyond the recorded cases."""
+"""Answers of endpoints by the rules of Go's libraries, beyond the recorded cases."""
 
 import json
 
@@ -33,7 +33,7 @@ ATTACHMENT = URL("/data?size=30&attachment=1")
 async def test_queries_are_read_as_go_reads_them(
     aiohttp_client: AiohttpClient, query: str, shown: bool
 ) -> None:
-    """Pairs with a semicolon or a bad escape drop out, the first value counts."""
+    """Pairs with a semicolon or a bad escape are dropped; the first value counts."""
     client = await aiohttp_client(build_app(environ=[b"SECRET=s3"]))
     answer = await client.get(URL(f"/?{query}", encoded=True))
     assert (b"SECRET=s3\n" in await answer.read()) is shown
@@ -56,7 +56,7 @@ async def test_queries_are_read_as_go_reads_them(
     ],
 )
 async def test_sizes_are_read_as_go_reads_them(aiohttp_client: AiohttpClient, query: str, length: int) -> None:
-    """Decimal, 64 bits that wrap around, and the bars at both ends."""
+    """Decimal, 64 bits with overflow; a bar at each end."""
     client = await aiohttp_client(build_app())
     answer = await client.get(URL(f"/data?{query}", encoded=True))
     body = await answer.read()
@@ -81,7 +81,7 @@ async def test_sizes_are_read_as_go_reads_them(aiohttp_client: AiohttpClient, qu
 async def test_head_is_told_the_lengths_that_the_original_knows(
     aiohttp_client: AiohttpClient, target: str, length: str | None
 ) -> None:
-    """Those that an endpoint announces, and those of answers that fit into Go's buffers."""
+    """Lengths that an endpoint announces, and those of answers that fit into Go's buffers."""
     client = await aiohttp_client(build_app())
     answer = await client.head(target)
     assert answer.headers.get("Content-Length") == length
@@ -91,7 +91,7 @@ async def test_head_is_told_the_lengths_that_the_original_knows(
 async def test_durations_that_are_none_or_short_do_not_hold_up(
     aiohttp_client: AiohttpClient, wait: str
 ) -> None:
-    """What Go can't parse is passed over."""
+    """Values that Go cannot parse are ignored."""
     client = await aiohttp_client(build_app())
     assert (await client.get(URL(f"/?wait={wait}", encoded=True))).status == 200
 
@@ -128,7 +128,7 @@ async def test_durations_that_are_none_or_short_do_not_hold_up(
 async def test_attachments_take_conditions_and_ranges(
     aiohttp_client: AiohttpClient, headers: dict[str, str], status: int, body: bytes
 ) -> None:
-    """As Go serves a file that was changed just now; several ranges are served whole, whatever they say."""
+    """As Go serves a file that was modified just now; several ranges are served whole."""
     client = await aiohttp_client(build_app())
     answer = await client.get(ATTACHMENT, headers=headers)
     assert (answer.status, await answer.read()) == (status, body)
@@ -136,7 +136,7 @@ async def test_attachments_take_conditions_and_ranges(
 
 
 async def test_other_methods_pass_over_if_range_and_end_in_412(aiohttp_client: AiohttpClient) -> None:
-    """Go heeds If-Range for GET and HEAD alone."""
+    """Go respects If-Range only for GET and HEAD."""
     client = await aiohttp_client(build_app())
     answer = await client.post(ATTACHMENT, headers={"Range": "bytes=0-1", "If-Range": '"x"'})
     assert (answer.status, await answer.read()) == (206, b"|A")
@@ -144,7 +144,7 @@ async def test_other_methods_pass_over_if_range_and_end_in_412(aiohttp_client: A
 
 
 async def test_conditions_come_before_the_size(aiohttp_client: AiohttpClient) -> None:
-    """An attachment of size 0 is an error, but not where nobody asks for its content."""
+    """An attachment of size 0 is an error, unless a condition already decides the answer."""
     client = await aiohttp_client(build_app())
     target = URL("/data?size=0&attachment=1")
     assert (await client.get(target)).status == 500
@@ -166,7 +166,7 @@ async def test_conditions_come_before_the_size(aiohttp_client: AiohttpClient) ->
 async def test_what_is_no_status_is_refused_and_the_old_one_stays(
     aiohttp_client: AiohttpClient, body: bytes, message: str
 ) -> None:
-    """400 with the decoder's words."""
+    """400 with the decoder's message."""
     client = await aiohttp_client(build_app())
     answer = await client.post("/health", data=body)
     assert (answer.status, await answer.text()) == (400, message + "\n")
@@ -177,7 +177,7 @@ async def test_what_is_no_status_is_refused_and_the_old_one_stays(
     ("body", "status"), [(b"404 and more", 404), (b"500abc", 500), (b"599", 599), (b"200", 200)]
 )
 async def test_the_first_value_is_the_status(aiohttp_client: AiohttpClient, body: bytes, status: int) -> None:
-    """Go's decoder reads one value and leaves the rest."""
+    """Go's decoder reads one value and ignores the rest."""
     client = await aiohttp_client(build_app())
     assert (await client.post("/health", data=body)).status == 200
     assert (await client.get("/health")).status == status
@@ -192,7 +192,7 @@ async def test_a_status_needs_no_kilobyte(aiohttp_client: AiohttpClient) -> None
 
 
 async def test_the_addresses_are_the_kernels(aiohttp_client: AiohttpClient) -> None:
-    """One line an address, in the kernel's order."""
+    """One line per address, in the kernel's order."""
     client = await aiohttp_client(build_app())
     lines = (await (await client.get("/")).text()).split("\n")
     assert [line[4:] for line in lines if line.startswith("IP: ")] == read_addresses()

@@ -6,13 +6,13 @@ from tests.server import Server, request
 
 
 def echoed(body: bytes) -> bytes:
-    """What stands behind the line with the client's address."""
+    """The text after the line with the client's address."""
     return body.partition(b"RemoteAddr: ")[2].partition(b"\n")[2]
 
 
 @pytest.mark.parametrize("method", ["FOO", "get", "BREW", "M-SEARCH", "X!"])
 def test_any_token_is_a_method(whoami: Server, method: str) -> None:
-    """As in the original, and shown as it came."""
+    """As in the original, and shown as received."""
     answer = whoami.get("/", method=method)
     assert (answer.status, echoed(answer.body).split(b" ")[0]) == (200, method.encode())
 
@@ -37,7 +37,7 @@ def test_any_token_is_a_method(whoami: Server, method: str) -> None:
     ],
 )
 def test_targets_are_written_as_go_writes_them(whoami: Server, target: str, shown: str) -> None:
-    """Escaped anew only where they had to be."""
+    """Escaped again only if necessary."""
     answer = whoami.get(target)
     assert (answer.status, echoed(answer.body).split(b" ")[1]) == (200, shown.encode())
 
@@ -60,7 +60,7 @@ def test_targets_are_written_as_go_writes_them(whoami: Server, target: str, show
     ],
 )
 def test_paths_that_are_not_clean_redirect(whoami: Server, target: str, location: str) -> None:
-    """307, with a body for GET alone."""
+    """307, with a body only for GET."""
     answer = whoami.get(target)
     assert (answer.status, answer.header("Location")) == (307, location)
     assert answer.body == f'<a href="{location}">Temporary Redirect</a>.\n\n'.encode()
@@ -69,7 +69,7 @@ def test_paths_that_are_not_clean_redirect(whoami: Server, target: str, location
 
 
 def test_redirects_escape_what_is_not_ascii(whoami: Server) -> None:
-    """In their location; the page links to the target as it came."""
+    """In the Location header; the page links to the target as received."""
     answer = whoami.get('//a?é\\x"&')
     assert (answer.status, answer.header("Location")) == (307, '/a?%c3%a9\\x"&')
     assert answer.body.decode() == '<a href="/a?é\\x&#34;&amp;">Temporary Redirect</a>.\n\n'
@@ -96,7 +96,7 @@ def test_an_absolute_target_names_the_host(whoami: Server, authority: str, shown
 
 
 def test_what_go_cannot_send_on_is_said(whoami: Server) -> None:
-    """In Go's words, in place of the request; the environment is not shown either."""
+    """In Go's words, instead of the request; the environment is not shown either."""
     host = whoami.ask(b"GET http://%c3/?env=1 HTTP/1.1\r\nHost: a\r\n\r\n")
     assert echoed(host.body) == b'idna: invalid label "\\xc3"\n'
     trailer = request("/?env=1", "Transfer-Encoding: chunked", 'Trailer: ok, a"b', method="POST")
@@ -114,7 +114,7 @@ def test_what_go_cannot_send_on_is_said(whoami: Server) -> None:
     ],
 )
 def test_connect_ends_the_connection(whoami: Server, target: str, status: int, start: bytes) -> None:
-    """There is no tunnel; paths are answered as they are."""
+    """There is no tunnel; paths are not redirected."""
     with whoami.connect() as client:
         client.send(request(target, method="CONNECT"))
         answer = client.read()
@@ -144,7 +144,7 @@ def test_connect_ends_the_connection(whoami: Server, target: str, status: int, s
 def test_connection_is_read_as_go_reads_it(
     whoami: Server, version: str, sent: list[str], shown: list[str], closes: bool
 ) -> None:
-    """Go looks for tokens in two ways: one decides whether it adds a line, the other when to close."""
+    """Go searches for tokens in two ways: one decides whether it adds a line, the other when to close."""
     lines = [f"GET / HTTP/{version}", "Host: a", *(f"Connection: {value}" for value in sent), "", ""]
     with whoami.connect() as client:
         client.send("\r\n".join(lines).encode())
@@ -159,7 +159,7 @@ def test_connection_is_read_as_go_reads_it(
     "expectation", ["100-Continue", "100-continue, x", "x 100-continue", "100-continue\r\nExpect: x", ""]
 )
 def test_an_expectation_that_names_100_continue_is_met(whoami: Server, expectation: str) -> None:
-    """Whatever stands beside it; HTTP/1.0 gets no interim answer."""
+    """Even among other expectations; HTTP/1.0 gets no interim answer."""
     for raw in (
         f"GET /bench HTTP/1.1\r\nHost: a\r\nExpect: {expectation}\r\n\r\n",
         f"POST /bench HTTP/1.0\r\nContent-Length: 1\r\nExpect: {expectation}\r\n\r\nx",
@@ -169,7 +169,7 @@ def test_an_expectation_that_names_100_continue_is_met(whoami: Server, expectati
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_any_other_expectation_fails(whoami: Server, version: str) -> None:
-    """417 without a word, and the connection ends."""
+    """417 without a body, and the connection closes."""
     with whoami.connect() as client:
         client.send(f"GET /bench HTTP/{version}\r\nHost: a\r\nExpect: 100-continued\r\n\r\n".encode())
         answer = client.read()
@@ -203,7 +203,7 @@ def test_any_other_expectation_fails(whoami: Server, version: str) -> None:
 def test_handshakes_are_taken_as_the_original_takes_them(
     whoami: Server, method: str, headers: dict[str, str], status: int
 ) -> None:
-    """From any page, tokens in any case and in lists; and no answer carries a banner."""
+    """From any page, with tokens in any case and in lists; and no answer has a banner."""
     usual = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
@@ -265,8 +265,8 @@ def test_bare_line_feeds_end_lines(whoami: Server) -> None:
 
 
 def test_500_header_lines_and_a_megabyte(whoami: Server) -> None:
-    """All of them come back, in order; one more, and the request is refused, as Go 1.27 has it."""
-    many = [f"X-H{number:03}: {number}" for number in range(498)]  # beside Host and User-Agent
+    """All of them are echoed in order; one more is refused, as in Go 1.27."""
+    many = [f"X-H{number:03}: {number}" for number in range(498)]  # in addition to Host and User-Agent
     body = whoami.get("/", *many).body
     assert all(line.encode() in body for line in many)
     assert whoami.get("/", *many, "X-Last: 1").status == 431
@@ -326,7 +326,7 @@ def test_500_header_lines_and_a_megabyte(whoami: Server) -> None:
     ],
 )
 def test_malformed_requests_are_refused_and_end_the_connection(whoami: Server, raw: bytes, status: int) -> None:
-    """With the original's status, even behind a good request on the same connection."""
+    """With the original's status, even after a good request on the same connection."""
     with whoami.connect() as client:
         client.send(request("/bench") + raw)
         first, second = client.read(), client.read()
@@ -345,7 +345,7 @@ def test_http_1_7_counts_as_1_1_and_1_0_ignores_transfer_encoding(whoami: Server
 
 
 def test_chunked_bodies_with_extensions_and_trailers(whoami: Server) -> None:
-    """Extensions go, announced trailers come behind the last chunk."""
+    """Extensions are dropped; announced trailers follow the last chunk."""
     raw = request("/", "Trailer: X-Sum, a", "Transfer-Encoding: chunked", method="POST")
     answer = whoami.ask(raw + b'5;x="y"\r\nhello\r\n0003\r\nabc\r\n0\r\nx-sum: 8\r\n\r\n')
     assert echoed(answer.body) == (
@@ -372,7 +372,7 @@ def test_chunked_bodies_with_extensions_and_trailers(whoami: Server) -> None:
     ],
 )
 def test_malformed_chunks_end_the_echo_with_the_reason(whoami: Server, body: bytes, shown: bytes) -> None:
-    """In the original's words, and the connection ends; so it does where nobody reads the body."""
+    """In the original's words, and the connection closes; also if no endpoint reads the body."""
     for target, answered in (("/", shown), ("/bench", b"1")):
         raw = request(target, "Transfer-Encoding: chunked", method="POST") + body + request("/bench")
         with whoami.connect() as client:
@@ -386,7 +386,7 @@ def test_malformed_chunks_end_the_echo_with_the_reason(whoami: Server, body: byt
 
 @pytest.mark.parametrize("ending", [b"0\r\n\n", b"0\r\nx: 1\n\n", b"0\r\nx: 1\n\r\n"])
 def test_bare_line_feeds_may_end_trailers(whoami: Server, ending: bytes) -> None:
-    """As in the original, where an empty line with a carriage return follows sooner or later."""
+    """As in the original, if an empty line with a carriage return follows eventually."""
     raw = request("/bench", "Transfer-Encoding: chunked", method="POST") + ending
     with whoami.connect() as client:
         client.send(raw + request("/bench"))
@@ -397,7 +397,7 @@ def test_bare_line_feeds_may_end_trailers(whoami: Server, ending: bytes) -> None
 
 
 def test_chunks_that_arrive_byte_by_byte(whoami: Server) -> None:
-    """The way a body is cut up on its way does not show."""
+    """Segmentation has no effect."""
     raw = request("/", "Transfer-Encoding: chunked", method="POST") + b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"
     with whoami.connect() as client:
         for byte in raw:
@@ -411,7 +411,7 @@ def test_chunks_that_arrive_byte_by_byte(whoami: Server) -> None:
 
 
 def test_large_bodies_come_back_whole(whoami: Server) -> None:
-    """A body of known length as it is, a chunked one in chunks of 32 KiB."""
+    """A body of known length is echoed as it is, a chunked one in chunks of 32 KiB."""
     body = bytes(range(256)) * 4000
     assert whoami.get("/", method="PUT", body=body).body.endswith(b"\r\n\r\n" + body)
     raw = request("/", "Transfer-Encoding: chunked", method="POST")
@@ -421,13 +421,13 @@ def test_large_bodies_come_back_whole(whoami: Server) -> None:
 
 
 def test_api_escapes_as_go(whoami: Server) -> None:
-    """HTML characters, line separators and bytes that are no UTF-8."""
+    """HTML characters, line separators and bytes that are not UTF-8."""
     raw = b"GET /api HTTP/1.1\r\nHost: a\r\nUser-Agent: b\r\nX: <\xe2\x80\xa8\xff\xe2\x82>\t\x7e\r\n\r\n"
     assert '"X":["\\u003c\\u2028\ufffd\ufffd\ufffd\\u003e\\t~"]'.encode() in whoami.ask(raw).body
 
 
 def test_half_closed_clients_get_their_answers(whoami: Server) -> None:
-    """Also to requests that wait, and to several at once; what was cut off is said."""
+    """Also for delayed and pipelined requests; truncated ones are reported."""
     answer = whoami.ask(request("/?wait=50ms"), half_close=True)
     assert answer.status == 200
     cut = whoami.ask(request("/", "Content-Length: 10", method="POST") + b"half", half_close=True)
@@ -435,7 +435,7 @@ def test_half_closed_clients_get_their_answers(whoami: Server) -> None:
 
 
 def test_fifty_pipelined_requests_come_in_order(whoami: Server) -> None:
-    """Those that wait and those with a body among them."""
+    """Including delayed ones and those with a body."""
     with whoami.connect() as client:
         for number in range(50):
             kinds = [

@@ -79,7 +79,7 @@ REQUESTS: list[tuple[str, str, str, list[str], bytes]] = [
 
 
 def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """A node, or what its reference points to."""
+    """A node, or the target of its reference."""
     while "$ref" in node:
         found: Any = DOCUMENT
         for part in node["$ref"].removeprefix("#/").split("/"):
@@ -100,7 +100,7 @@ def test_document_is_valid() -> None:
 
 
 def test_served_as_it_lies_in_the_package(whoami: Server) -> None:
-    """The server's own copy is the file's bytes."""
+    """The server's copy is the file, byte for byte."""
     answer = whoami.get("/openapi.yaml")
     assert (answer.header("Content-Type"), answer.body) == ("application/yaml", PATH.read_bytes())
 
@@ -109,7 +109,7 @@ def test_served_as_it_lies_in_the_package(whoami: Server) -> None:
 def test_answers_are_documented(
     whoami: Server, path: str, method: str, target: str, headers: list[str], body: bytes
 ) -> None:
-    """Status, content type and JSON of what the server answers stand in the document."""
+    """Status, content type and JSON of the server's answers are documented."""
     asks = "HEAD" if path == "/.events" else method.upper()  # its body does not end
     answer = whoami.get(target, *headers, method=asks, body=body)
     documented = responses(path, method)
@@ -126,7 +126,7 @@ def test_answers_are_documented(
 
 
 def test_every_route_is_documented() -> None:
-    """A path of the table that the document lacks is an endpoint that nobody finds."""
+    """Nobody finds an endpoint that the document lacks."""
     routes = build_routes(Pod(), Health(), names=Names())
     calls = {b"/whoami.Whoami/"}  # of gRPC, which OpenAPI does not describe
     paths = {path.decode().removeprefix("/") for path in set(routes.paths) - calls}

@@ -1,4 +1,4 @@
-"""Subjects of certificates as the original shows them: what was recorded, and Go's rules behind it."""
+"""Certificate subjects as the original shows them: recorded ones, and Go's rules for others."""
 
 import json
 import time
@@ -41,7 +41,7 @@ def identifier(text: str) -> bytes:
 
 
 def name(*relatives: list[Attribute] | Attribute) -> bytes:
-    """A Name of attributes, each alone or, in a list, with others."""
+    """A Name of attributes, each single or, in a list, grouped with others."""
     sets = b""
     for relative in relatives:
         attributes = relative if isinstance(relative, list) else [relative]
@@ -130,7 +130,7 @@ CASES = {
 
 @pytest.mark.parametrize(("subject", "text"), CASES.values(), ids=CASES)
 def test_rules(subject: bytes, text: str) -> None:
-    """What Go's ``pkix.Name.String`` makes of a Name."""
+    """The result of Go's ``pkix.Name.String`` for a Name."""
     assert render_subject(subject) == text
 
 
@@ -138,7 +138,7 @@ def test_rules(subject: bytes, text: str) -> None:
     "data", [b"", cn("x")[:-1], der(SEQUENCE, b"\x31\x05"), der(SEQUENCE, der(SET, der(SEQUENCE, b"")))]
 )
 def test_what_is_no_name_is_an_error(data: bytes) -> None:
-    """A Name that is cut short has no text."""
+    """A truncated Name has no text."""
     with pytest.raises(ValueError, match=r"."):
         render_subject(data)
 
@@ -160,7 +160,7 @@ def typed(kind: bytes) -> bytes:
     ids=["nothing", "a number of 32 bits", "a padded number", "cut short", "a number of 90 KB"],
 )
 def test_a_type_that_go_does_not_read_is_an_error(kind: bytes) -> None:
-    """And is one at once, however long it is."""
+    """It is rejected immediately, however long it is."""
     start = time.process_time()
     with pytest.raises(ValueError, match="object identifier"):
         render_subject(typed(kind))
@@ -168,7 +168,7 @@ def test_a_type_that_go_does_not_read_is_an_error(kind: bytes) -> None:
 
 
 def test_long_names_take_time_in_proportion() -> None:
-    """A type of many numbers, and a Name of many attributes."""
+    """For a type of many numbers, and a Name of many attributes."""
     start = time.process_time()
     assert render_subject(typed(b"\x55" + b"\x04" * 30_000)).count(".4") == 30_000
     assert render_subject(name(*[(TITLE, UTF8, b"x")] * 3000)).count("2.5.4.12=x") == 3000

@@ -36,7 +36,7 @@ def test_head_has_no_body(whereami: Server) -> None:
 
 
 def test_a_body_is_passed_over(whereami: Server) -> None:
-    """A request with a body is answered, and so is the next on the connection."""
+    """A request with a body is answered, and so is the next one on the connection."""
     with whereami.connect() as client:
         client.send(request("/", method="POST", body=b"x" * 100_000) + request("/"))
         answers = [client.read(), client.read()]
@@ -52,13 +52,13 @@ def test_a_body_is_passed_over(whereami: Server) -> None:
     ],
 )
 def test_node_comes_from_the_environment(env: dict[str, str], node: str) -> None:
-    """`nodename`, else `NODE_NAME`, else the text undefined."""
+    """`nodename`, else `NODE_NAME`, else "undefined"."""
     with started("whereami", env=env) as server:
         assert server.get("/").body == expected("body_without_nodename").replace(b"undefined", node.encode())
 
 
 def test_logs_each_request_line_by_line_and_no_environment() -> None:
-    """The start and each client on standard output, at once; never the environment."""
+    """The start and each client on standard output, immediately; never the environment."""
     with started("whereami", env={"SECRET": "tell-nobody"}) as server:
         for count in range(1, 4):
             server.get("/")

@@ -24,12 +24,12 @@ COMPARED = ("Content-Type", "Location", "Accept-Ranges", "Content-Range", "Conte
 # Where ours is right and the original is not (README, "Differences from the original"): it stops
 # reading a body that is larger than its buffer, and says so in the middle of its answer.
 BETTER = {"root/body-20k"}
-SNIFFED = 512  # bytes of an answer that decide on its type
-RECORDED_PORT = b"36723"  # stands in the one recorded body of which only the sum is known
+SNIFFED = 512  # bytes of an answer that determine its type
+RECORDED_PORT = b"36723"  # in the one recorded body of which only the hash is known
 
 
 class Servers(dict[str, Server]):
-    """Servers by their settings, started when asked for; cases without a change of health share one."""
+    """Servers by their settings, started on demand; cases that do not change the health share one."""
 
     def __init__(self, stack: ExitStack, start: Callable[..., AbstractContextManager[Server]]) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def expand(text: str) -> bytes:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a server sees where it runs: itself, and its client's address as a pattern."""
+    """A server's view of its environment: its own names, and its client's address as a pattern."""
 
     hostname: str
     addresses: list[str]
@@ -79,7 +79,7 @@ class Seen:
 
 
 def check(case: dict[str, Any], answer: Answer, recorded: dict[str, Any], seen: Seen) -> None:
-    """Compare as the recording's own notes say."""
+    """Compares as the recording's notes say."""
     assert answer.status == recorded["status"]
     if case["compare"] == "status":
         return
@@ -90,7 +90,7 @@ def check(case: dict[str, Any], answer: Answer, recorded: dict[str, Any], seen: 
         assert [answer.header(name) for name in names] == [headers[name] for name in names]
         return
     if case["name"] == "root/body-binary" and b"\x00" not in answer.body[:SNIFFED]:
-        headers["Content-Type"] = "text/plain; charset=utf-8"  # this machine has more addresses to list first
+        headers["Content-Type"] = "text/plain; charset=utf-8"  # this machine lists more addresses first
     assert {name: answer.header(name) for name in COMPARED} == {name: headers.get(name) for name in COMPARED}
     assert answer.header("Server") is None
     body = seen.as_recorded(answer.body)
@@ -110,13 +110,13 @@ def check(case: dict[str, Any], answer: Answer, recorded: dict[str, Any], seen: 
 
 
 def settings(case: dict[str, Any]) -> str:
-    """What a case's server is started with; cases with the same may share one, if they leave it as it was."""
+    """A case's server settings; cases with the same settings may share a server, unless they change it."""
     alone = case["name"] if case["name"].startswith("health/") else ""
     return json.dumps([case.get("args") or [], case.get("env") or {}, alone])
 
 
 def replay_here(case: dict[str, Any], server: Server) -> None:
-    """Replay against a server on this machine, again where its addresses change meanwhile."""
+    """Replays against a server on this machine, again if its addresses change meanwhile."""
     for attempt in range(5):
         wait_for(lambda: json.loads(server.get("/api").body)["ip"] == read_addresses())
         before = read_addresses()
@@ -128,7 +128,7 @@ def replay_here(case: dict[str, Any], server: Server) -> None:
 
 
 def replay(case: dict[str, Any], server: Server, see: Callable[[Client], Seen]) -> None:
-    """Send a case's bytes and compare the answers."""
+    """Sends a case's bytes and compares the answers."""
     for earlier in case.get("before") or []:
         server.ask(expand(earlier))
     raw = expand(case["request"]).replace(b"{serverport}", str(server.port).encode())
@@ -148,11 +148,11 @@ def replay(case: dict[str, Any], server: Server, see: Callable[[Client], Seen]) 
 
 
 def see_here(client: Client) -> Seen:
-    """A process on this machine sees its names, and the client's own port."""
+    """The view of a process on this machine."""
     return Seen(socket.gethostname(), read_addresses(), b"127\\.0\\.0\\.1:%d" % client.port)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_answers_as_the_original(case: dict[str, Any], servers: Servers) -> None:
-    """Whatever was recorded of the original, ours answers the same."""
+    """Every recorded answer of the original is the same as ours."""
     replay_here(case, servers[settings(case)])

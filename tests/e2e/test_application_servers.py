@@ -1,4 +1,4 @@
-"""The applications under the servers that people run aiohttp applications with."""
+"""The applications under the servers that people use for aiohttp applications."""
 
 import re
 import subprocess

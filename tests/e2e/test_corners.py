@@ -1,4 +1,4 @@
-"""Corners of Go's rules and of RFC 6455 that are easily missed."""
+"""Easily missed corner cases of Go's rules and of RFC 6455."""
 
 import signal
 import time
@@ -23,7 +23,7 @@ def frame(opcode: int, payload: bytes, final: bool = True) -> bytes:
 
 
 def open_websocket(client: Client) -> None:
-    """Shake hands."""
+    """Performs the handshake."""
     client.send(HANDSHAKE)
     answer = client.read()
     assert answer is not None
@@ -40,7 +40,7 @@ def open_websocket(client: Client) -> None:
     ids=["none", "one", "another"],
 )
 def test_trailers_show_where_any_was_announced(whoami: Server, announced: list[str], shown: bytes) -> None:
-    """Go adds what comes to the announced ones, and writes none where there was no Trailer header."""
+    """Go adds received trailers to the announced ones, and writes none without a Trailer header."""
     body = b"2\r\nhi\r\n0\r\nX-Sum: 8\r\nX-Other: 1\r\n\r\n"
     answer = whoami.ask(request("/", CHUNKED, *announced, method="POST") + body)
     assert answer.body.endswith(b"\r\n\r\n2\r\nhi\r\n0\r\n" + shown + b"\r\n")
@@ -59,7 +59,7 @@ def test_trailers_show_where_any_was_announced(whoami: Server, announced: list[s
     ],
 )
 def test_conditions_are_parsed_as_go_parses_them(whoami: Server, header: str, status: int) -> None:
-    """A star counts wherever it stands, a bad tag ends the list, a date has one of three forms."""
+    """A star counts anywhere, a bad tag ends the list, a date has one of three forms."""
     assert whoami.get("/data?size=30&attachment=1", header).status == status
 
 
@@ -75,14 +75,14 @@ def test_a_duration_is_waited_for(whoami: Server, wait: str) -> None:
 
 @pytest.mark.parametrize("wait", ["1e9s", "2562048h", ".s", "h", "1h%20", "%201h", "+1h", "1H", "--1h"])
 def test_what_looks_like_a_duration_is_not_waited_for(whoami: Server, wait: str) -> None:
-    """Go's ParseDuration refuses each of them; none holds the answer up for an hour."""
+    """Go's ParseDuration refuses each of them; none delays the answer by an hour."""
     start = time.monotonic()
     assert whoami.get(f"/?wait={wait}").status == 200
     assert time.monotonic() - start < 5
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
-    """A client that waits for 100 Continue is not invited to send what will be refused."""
+    """A client that waits for 100 Continue is not told to send a body that will be refused."""
     with started("whoami", "--max-body", "1000") as server, server.connect() as client:
         client.send(request("/", "Expect: 100-continue", "Content-Length: 1001", method="POST"))
         answer = client.read()
@@ -92,7 +92,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_client_that_sends_all_before_it_reads_sees_413(whoami: Server, chunked: bool) -> None:
-    """Thirty megabytes are taken in, though not kept, so that the refusal is not lost in a reset."""
+    """Thirty megabytes are read but not kept, so that a reset does not destroy the refusal."""
     piece = bytes(1 << 16)
     count = 450
     with whoami.connect() as client:
@@ -106,7 +106,7 @@ def test_a_client_that_sends_all_before_it_reads_sees_413(whoami: Server, chunke
 
 
 def test_nothing_is_answered_behind_the_last_request(whoami: Server) -> None:
-    """Connection: close means that, whatever else was sent along."""
+    """After Connection: close, further input is ignored."""
     with whoami.connect() as client:
         client.send(request("/one", "Connection: Close") + request("/two"))
         data = client.reader.read()
@@ -120,7 +120,7 @@ def test_a_chunked_body_that_is_cut_off_shows_what_came(whoami: Server) -> None:
 
 
 def test_an_error_behind_fifty_requests_comes_last(whoami: Server) -> None:
-    """All of them are answered in order, then the error, then the connection ends."""
+    """All requests are answered in order, then the error, then the connection closes."""
     with whoami.connect() as client:
         client.send(b"".join(request(f"/{number}") for number in range(50)) + b"BAD\r\n\r\n")
         for number in range(50):
@@ -134,7 +134,7 @@ def test_an_error_behind_fifty_requests_comes_last(whoami: Server) -> None:
 
 
 def test_a_ping_inside_a_fragmented_message(whoami: Server) -> None:
-    """The pong does not wait for the message's end."""
+    """The pong does not wait for the end of the message."""
     with whoami.connect() as client:
         open_websocket(client)
         client.send(frame(2, b"ab", final=False) + frame(9, b"p") + frame(0, b"c"))
@@ -147,7 +147,7 @@ def test_a_ping_inside_a_fragmented_message(whoami: Server) -> None:
     ids=["reserved-opcode", "continuation-first", "fragmented-ping", "close-of-one-byte"],
 )
 def test_frames_against_the_protocol_end_with_1002(whoami: Server, data: bytes) -> None:
-    """RFC 6455 asks a server to fail the connection."""
+    """RFC 6455 requires a server to fail the connection."""
     with whoami.connect() as client:
         open_websocket(client)
         client.send(data)
@@ -157,7 +157,7 @@ def test_frames_against_the_protocol_end_with_1002(whoami: Server, data: bytes) 
 
 
 def test_a_websocket_hears_of_the_end() -> None:
-    """Close code 1001, and a client that does not react holds nothing up."""
+    """Close code 1001, and an unresponsive client delays nothing."""
     with started("whoami") as server, server.connect() as client:
         open_websocket(client)
         start = time.monotonic()
@@ -168,7 +168,7 @@ def test_a_websocket_hears_of_the_end() -> None:
 
 
 def test_a_download_that_nobody_reads_ends_with_the_grace_period() -> None:
-    """The drain does not wait for three gigabytes."""
+    """Draining does not wait for three gigabytes."""
     with started("whoami", "--grace-period", "500ms") as server, server.connect() as client:
         client.send(request("/data?size=3&unit=GB"))
         assert client.reader.read(1000)
@@ -178,7 +178,7 @@ def test_a_download_that_nobody_reads_ends_with_the_grace_period() -> None:
 
 
 def test_idle_connections_close_while_the_last_answer_is_awaited() -> None:
-    """An answer in the drain says Connection: close; who asked for nothing is let go before it."""
+    """An answer during the drain says Connection: close; idle clients are disconnected before it."""
     with started("whoami") as server, server.connect() as busy, server.connect() as idle:
         idle.send(request("/bench"))
         assert idle.read() is not None
@@ -194,7 +194,7 @@ def test_idle_connections_close_while_the_last_answer_is_awaited() -> None:
 
 
 def test_memory_does_not_grow_with_requests() -> None:
-    """Paths, names and hosts that never come back are not remembered."""
+    """Paths, names and hosts that never recur are not cached."""
 
     def resident() -> int:
         with open(f"/proc/{server.process.pid}/statm") as file:

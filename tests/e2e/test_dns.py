@@ -1,4 +1,4 @@
-"""``whoami dns``, against a name server in a network namespace, where glibc's choice can be seen."""
+"""``whoami dns``, against a name server in a network namespace, where glibc's choice is visible."""
 
 import io
 import json
@@ -30,7 +30,7 @@ PLAN = {"addresses": ["10.244.1.10/24"], "resolv_conf": SEARCH, "records": {f"{N
 
 
 class Ran:
-    """What a command said, and what the name server was asked."""
+    """A command's output, and the queries to the name server."""
 
     def __init__(self, folder: Path, plan: Mapping[str, Any], *command: str) -> None:
         log = folder / "log"
@@ -48,7 +48,7 @@ Beside = Callable[..., Ran]
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Beside:
-    """Run ``whoami dns`` (or another command) in a namespace that is made as a plan says."""
+    """Runs ``whoami dns`` (or another command) in a namespace set up by a plan."""
     require("namespaces", "ip")
 
     def run(*arguments: str, command: list[str] | None = None, **plan: Any) -> Ran:
@@ -60,7 +60,7 @@ def beside(tmp_path: Path) -> Beside:
 
 
 def table(out: str) -> dict[str, list[str]]:
-    """The rows that begin with an address, by it: the two counts, and how near."""
+    """The rows by address: the two counts, and the nearness."""
     rows = [
         re.split(r"\s{2,}", line) for line in out.splitlines() if re.match(r"[0-9a-f]*[.:][0-9a-f.:]+ ", line)
     ]
@@ -68,7 +68,7 @@ def table(out: str) -> dict[str, list[str]]:
 
 
 def test_a_shuffled_answer_and_a_library_that_sorts(beside: Beside) -> None:
-    """The headless service's riddle: DNS spreads evenly, and one client always gets the same pod."""
+    """The headless service's riddle: DNS spreads evenly, but one client always gets the same pod."""
     ran = beside("kubia-headless", "-n", "60")
     assert ran.status == 0
     first, *_ = ran.out.splitlines()
@@ -87,7 +87,7 @@ def test_a_shuffled_answer_and_a_library_that_sorts(beside: Beside) -> None:
 
 
 def test_a_tie_is_left_as_dns_shuffled_it(beside: Beside) -> None:
-    """Rule 9 decides between those near and those far, not among the near."""
+    """Rule 9 prefers near addresses to far ones, but does not order the near ones."""
     pods = ["10.244.1.4", "10.244.1.5", "10.244.1.200"]
     ran = beside("kubia-headless", "-n", "40", addresses=["10.244.1.1/24"], records={f"{NAME} A": pods})
     assert table(ran.out)["10.244.1.200"][1:] == ["–", "24"]
@@ -100,7 +100,7 @@ def test_a_tie_is_left_as_dns_shuffled_it(beside: Beside) -> None:
 
 
 def test_a_library_that_has_no_reason_to_sort(beside: Beside) -> None:
-    """Outside of the client's own network no prefix counts, and requests spread."""
+    """Outside the client's own network no prefix counts, and requests spread."""
     ran = beside("kubia-headless", "-n", "60", addresses=["10.244.1.10/32"])
     assert {row[2] for row in table(ran.out).values()} <= {"not in my network", "no way there"}
     assert all(int(row[1]) > 5 for row in table(ran.out).values())
@@ -108,7 +108,7 @@ def test_a_library_that_has_no_reason_to_sort(beside: Beside) -> None:
 
 
 def test_an_answer_that_is_not_shuffled(beside: Beside) -> None:
-    """Then all depends on the library; where it leaves the order, every client takes the first."""
+    """Then the library decides; if it keeps the order, every client takes the first."""
     ran = beside("kubia-headless", shuffle=False, addresses=["10.244.9.9/24"], records={f"{NAME} A": PODS})
     assert (
         "DNS keeps one order, and this C library leaves it so: every such client goes to 10.244.1.7." in ran.out
@@ -121,7 +121,7 @@ def test_an_answer_that_is_not_shuffled(beside: Beside) -> None:
 
 
 def test_ipv6_and_both_families(beside: Beside) -> None:
-    """A and AAAA are asked; the library prefers IPv6, and within it the nearest."""
+    """A and AAAA are queried; the library prefers IPv6, and then the nearest."""
     both = {f"{NAME} A": PODS, f"{NAME} AAAA": ["fd00:1::7", "fd00:1::b", "fd00:2::8"]}
     ran = beside("kubia-headless", addresses=["10.244.1.10/24", "fd00:1::a/64"], records=both)
     rows = table(ran.out)
@@ -146,7 +146,7 @@ def test_ipv6_and_both_families(beside: Beside) -> None:
     ],
 )
 def test_names_are_tried_as_glibc_tries_them(beside: Beside, name: str, conf: str) -> None:
-    """The same names in the same order as the system's own getaddrinfo asks."""
+    """The same queries in the same order as the system's own getaddrinfo."""
     ask = [sys.executable, "-c", "import socket, sys; socket.getaddrinfo(sys.argv[1], 1)", name]
     glibc = beside(
         command=["sh", "-c", f"{' '.join(map(repr, ask))} 2>/dev/null"], resolv_conf=conf, records={}
@@ -160,7 +160,7 @@ def test_names_are_tried_as_glibc_tries_them(beside: Beside, name: str, conf: st
 
 
 def test_each_name_tried_is_shown_with_its_answer(beside: Beside) -> None:
-    """Also those that led nowhere, and a name without addresses."""
+    """Also names that do not exist, and a name without addresses."""
     records = {f"kubia.{DOMAIN}. TXT": ["x"], "kubia.cluster.local. A": ["10.0.0.1"]}
     ran = beside("kubia", records=records, broken=["kubia.svc.cluster.local."])
     assert ran.out.splitlines()[:3] == [
@@ -172,13 +172,13 @@ def test_each_name_tried_is_shown_with_its_answer(beside: Beside) -> None:
 
 
 def test_a_cname_is_followed(beside: Beside) -> None:
-    """As for a service of the type ExternalName."""
+    """As for a service of type ExternalName."""
     ran = beside("out", records={f"out.{DOMAIN}. CNAME": ["db.example."], "db.example. A": ["192.0.2.5"]})
     assert "1 address by way of db.example, TTL 5" in ran.out
 
 
 def test_services_by_srv(beside: Beside) -> None:
-    """Named ports, and the ports that the name itself has, each once."""
+    """Named ports, and the name's own ports, each once."""
     targets = [f"0 33 8080 {host}.{NAME}" for host in ("10-244-1-11", "10-244-1-7", "10-244-2-8")]
     records = {
         f"{NAME} A": PODS,
@@ -207,7 +207,7 @@ def test_json_has_the_same_facts(beside: Beside) -> None:
 
 
 def test_a_server_that_does_not_answer(beside: Beside) -> None:
-    """It is named, with the time that it was given, and no name after it is tried, as glibc does."""
+    """It is named with its timeout, and no further name is tried, as in glibc."""
     conf = SEARCH.replace("ndots:5", "ndots:5 timeout:1 attempts:1")
     ran = beside("kubia-headless", resolv_conf=conf, silent=[NAME])
     assert ran.status == 1
@@ -218,13 +218,13 @@ def test_a_server_that_does_not_answer(beside: Beside) -> None:
 
 
 def test_the_next_server_is_asked(beside: Beside) -> None:
-    """Where the first one is not there."""
+    """If the first one is unreachable."""
     ran = beside("kubia-headless", "-n", "5", resolv_conf=f"nameserver 127.0.0.9\n{SEARCH}")
     assert "3 addresses" in ran.out
 
 
 def test_another_server(beside: Beside) -> None:
-    """--server is asked in place of resolv.conf's, which getaddrinfo could not be made to do."""
+    """--server replaces resolv.conf's server, which getaddrinfo cannot do."""
     conf = SEARCH.replace("127.0.0.1", "127.0.0.9")
     ran = beside("kubia-headless", "--server", "127.0.0.1:53", resolv_conf=conf)
     assert "first from getaddrinfo" not in ran.out
@@ -232,7 +232,7 @@ def test_another_server(beside: Beside) -> None:
 
 
 def test_answers_are_bounded_and_harmless(beside: Beside) -> None:
-    """A thousand addresses are not a thousand rows, and no control byte of a name reaches the terminal."""
+    """A thousand addresses do not give a thousand rows, and no control byte reaches the terminal."""
     crowd = [f"10.1.{high}.{low}" for high in range(5) for low in range(200)]
     bad = "\\027[31mred\\007.example."
     ran = beside("crowd", "-n", "2", records={f"crowd.{DOMAIN}. CNAME": [bad], f"{bad} A": crowd})
@@ -256,7 +256,7 @@ def test_answers_are_bounded_and_harmless(beside: Beside) -> None:
     ],
 )
 def test_a_bad_command_line_is_one_line(arguments: list[str], said: str) -> None:
-    """And status 2."""
+    """With status 2."""
     out, err = io.StringIO(), io.StringIO()
     assert main(["dns", *arguments], {}, out, err) == 2
     assert said in err.getvalue()
@@ -265,7 +265,7 @@ def test_a_bad_command_line_is_one_line(arguments: list[str], said: str) -> None
 
 
 def test_variables_come_before_the_file() -> None:
-    """LOCALDOMAIN and RES_OPTIONS, as for glibc; values beyond its limits are cut."""
+    """LOCALDOMAIN and RES_OPTIONS, as in glibc; values beyond its limits are capped."""
     environ = {"LOCALDOMAIN": "other.example", "RES_OPTIONS": "ndots:3 timeout:99 attempts:x"}
     conf = parse_resolv_conf(SEARCH + "nameserver 1.1.1.1\n" * 5, "h.home.example", environ)
     assert conf == ResolvConf(("127.0.0.1", "1.1.1.1", "1.1.1.1"), ("other.example",), 3, 30, 2)
@@ -285,6 +285,6 @@ def test_all_of_it_has_a_time_limit() -> None:
 
 
 def test_the_server_never_loads_it() -> None:
-    """Neither serving nor a health check costs more by it."""
+    """Neither serving nor a health check loads it."""
     code = "import sys, whoami.cli, whoami.serve; sys.exit('dns' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=PATIENCE).returncode == 0

@@ -1,4 +1,4 @@
-"""The end of a server: whom it still answers, when it closes its port, and what the log tells."""
+"""Shutdown: which clients are still served, when the port closes, and what is logged."""
 
 import os
 import re
@@ -16,27 +16,27 @@ CLOSE = request("/bench", "Connection: close")
 
 
 def steps(server: Server) -> list[str]:
-    """What the log tells of the end, without times and ports."""
+    """The logged steps, without times and ports."""
     wait_for(lambda: any("done: " in line for line in server.err))
     lines = [re.sub(r"\+\d+\.\d s", "+N s", line.strip()) for line in server.err]
     return lines[next(number for number, line in enumerate(lines) if "leaving" in line) :]
 
 
 def seconds(server: Server, text: str) -> float:
-    """When a step was taken."""
+    """The time of a step."""
     found = re.search(rf"\+(\d+\.\d) s {text}", "".join(server.err))
     assert found is not None, server.err
     return float(found[1])
 
 
 def is_leaving(server: Server) -> bool:
-    """Whether it has got the signal."""
+    """Whether the signal has arrived."""
     return any("leaving" in line for line in server.err)
 
 
 @pytest.mark.slow
 def test_the_log_tells_each_step() -> None:
-    """How many requests there are, who came last, when the port was closed, and what became of the requests."""
+    """The number of requests, the last client, the closing of the port, and the outcome of the requests."""
     with started("whoami", "--shutdown-delay", "2s", "--grace-period", "2s") as server:
         with server.connect() as short, server.connect() as long:
             short.send(request("/?wait=3s"))
@@ -63,7 +63,7 @@ def test_the_log_tells_each_step() -> None:
 
 @pytest.mark.parametrize("program", ["whoami", "whereami"])
 def test_the_shutdown_delay_goes_on_serving(program: str) -> None:
-    """Old connections and new ones, each of which is asked to leave; then the port is closed."""
+    """Old and new connections are served and asked to leave; then the port closes."""
     with started(program, "--shutdown-delay=2s") as server, server.connect() as old:
         old.send(request("/"))
         answer = old.read()
@@ -84,17 +84,17 @@ def test_the_shutdown_delay_goes_on_serving(program: str) -> None:
 
 
 def test_a_second_signal_does_not_wait_for_the_delay() -> None:
-    """Whoever presses Ctrl-C twice means it."""
+    """A second Ctrl-C is meant."""
     with started("whoami", "--shutdown-delay=1h") as server:
         server.process.send_signal(signal.SIGINT)
         wait_for(lambda: is_leaving(server))
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(PATIENCE) == 128 + signal.SIGINT
-        server.process.returncode = 0  # seen; the fixture asks for 0
+        server.process.returncode = 0  # checked here; the fixture expects 0
 
 
 def test_each_worker_tells_its_steps() -> None:
-    """Under its number, and the first process when all are done."""
+    """Each with its number; and the first process when all have exited."""
     with started("whoami", "--workers", "2") as server:
         with server.connect() as client:
             client.send(request("/?wait=2s"))
@@ -114,7 +114,7 @@ def test_each_worker_tells_its_steps() -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_hangup_ends_it_as_a_signal_does(loop: str, workers: str) -> None:
-    """A terminal that is closed loses no request."""
+    """Closing a terminal loses no request."""
     with started("whoami", "--workers", workers, loop=loop) as server, server.connect() as client:
         client.send(request("/?wait=1s"))
         wait_for(lambda: not has_unread(server))
@@ -127,7 +127,7 @@ def test_hangup_ends_it_as_a_signal_does(loop: str, workers: str) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_nohup_is_respected(workers: str) -> None:
-    """What was told to ignore the hangup does."""
+    """A process that ignores the hangup keeps running."""
     command = ["nohup", sys.executable, "-m", "whoami", "--port", "0", "--workers", workers]
     server = Server(command, {"PATH": os.environ["PATH"]})
     try:
@@ -141,7 +141,7 @@ def test_nohup_is_respected(workers: str) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_other_signals_do_nothing(number: signal.Signals, workers: str) -> None:
-    """By default they would end a process at once."""
+    """By default they would kill a process."""
     with started("whoami", "--workers", workers) as server, server.connect() as client:
         client.send(request("/?wait=1s"))
         wait_for(lambda: not has_unread(server))
@@ -152,7 +152,7 @@ def test_other_signals_do_nothing(number: signal.Signals, workers: str) -> None:
 
 
 def connect_and_ask(server: Server, lost: list[str], answered: list[int], stop: threading.Event) -> None:
-    """A new connection for each request, until none is taken any more."""
+    """Opens a new connection for each request, until none is accepted."""
     while not stop.is_set():
         try:
             client = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
@@ -174,7 +174,7 @@ def connect_and_ask(server: Server, lost: list[str], answered: list[int], stop: 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_no_connection_is_lost(loop: str, workers: str) -> None:
-    """Whom the kernel let in is answered, however many come while the port is closed."""
+    """Every connection that the kernel accepted is answered, however many arrive during closing."""
     lost: list[str] = []
     for _ in range(2):
         answered: list[int] = []
@@ -194,7 +194,7 @@ def test_no_connection_is_lost(loop: str, workers: str) -> None:
 
 
 def test_idle_connections_end_when_they_are_told_to() -> None:
-    """Not before; and not while a request is under way."""
+    """Not before the timeout, and not while a request is in flight."""
     with (
         started("whoami", "--idle-timeout", "700ms") as server,
         server.connect() as idle,

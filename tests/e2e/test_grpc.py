@@ -1,4 +1,4 @@
-"""gRPC against the started program, with two clients that know nothing of each other, and by hand with h2."""
+"""gRPC against the started program, with two independent clients, and by hand with h2."""
 
 import asyncio
 import os
@@ -61,13 +61,13 @@ async def grpclib(whoami: Server) -> AsyncIterator[GrpclibChannel]:
 
 
 def connect(server: Server) -> grpc.Channel:
-    """A connection of grpcio's that is shared with no other test."""
+    """A grpcio connection that no other test uses."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     return grpc.insecure_channel(f"127.0.0.1:{server.port}", options)
 
 
 def unary(channel: grpc.Channel, path: str, request: Any, reply: type[Message], **options: Any) -> Any:
-    """A call's reply by grpcio; grpc.RpcError where it fails."""
+    """A call's reply by grpcio; grpc.RpcError if it fails."""
     method = channel.unary_unary(
         path, request_serializer=type(request).SerializeToString, response_deserializer=reply.FromString
     )
@@ -85,7 +85,7 @@ def watch(channel: grpc.Channel, service: str = "", timeout: float = PATIENCE) -
 
 
 def code(call: Callable[[], object]) -> str:
-    """The name of the status that a call of grpcio's ends with."""
+    """The status name of a failed grpcio call."""
     try:
         call()
     except grpc.RpcError as problem:
@@ -95,15 +95,15 @@ def code(call: Callable[[], object]) -> str:
 
 
 def post_health(server: Server, status: int) -> None:
-    """Set what ``/health`` answers."""
+    """Sets the status of ``/health``."""
     assert server.get("/health", method="POST", body=str(status).encode()).status == 200
 
 
-# what a client asks for
+# normal calls
 
 
 def facts(server: Server) -> WhoamiReply:
-    """What ``/`` says, as gRPC should."""
+    """The content of ``/``, as gRPC should return it."""
     lines = [line.partition(": ") for line in server.get("/").body.decode().splitlines()]
     (hostname,) = [value for name, _, value in lines if name == "Hostname"]
     names = [value for name, _, value in lines if name == "Name"]
@@ -121,7 +121,7 @@ def test_grpcio_gets_what_root_tells() -> None:
 
 
 async def test_grpclib_gets_what_root_tells(whoami: Server, grpclib: GrpclibChannel) -> None:
-    """The same to another client."""
+    """The same with another client."""
     ask = UnaryUnaryMethod(grpclib, WHOAMI, WhoamiRequest, WhoamiReply)
     assert await ask(WhoamiRequest(), timeout=PATIENCE) == facts(whoami)
     bench = UnaryUnaryMethod(grpclib, BENCH, BenchRequest, BenchReply)
@@ -132,7 +132,7 @@ async def test_grpclib_gets_what_root_tells(whoami: Server, grpclib: GrpclibChan
 async def test_unknown_methods_are_unimplemented(
     channel: grpc.Channel, grpclib: GrpclibChannel, path: str
 ) -> None:
-    """Whether the service is known or not, and though HTTP has an answer on that path."""
+    """Whether or not the service is known, and even if HTTP serves that path."""
     assert code(lambda: unary(channel, path, BenchRequest(), BenchReply)) == "UNIMPLEMENTED"
     with pytest.raises(GRPCError, match="UNIMPLEMENTED"):
         await UnaryUnaryMethod(grpclib, path, BenchRequest, BenchReply)(BenchRequest(), timeout=PATIENCE)
@@ -156,7 +156,7 @@ def test_an_unknown_method_is_named(whoami: Server, path: str, text: str) -> Non
 
 @pytest.mark.parametrize("path", ["/whoami.Whoami/%42ench", "/%77hoami.Whoami/Ben%63h"])
 def test_escaped_paths_are_those_that_they_mean(channel: grpc.Channel, path: str) -> None:
-    """As the original takes them."""
+    """As in the original."""
     assert unary(channel, path, BenchRequest(), BenchReply) == BenchReply(data=1)
 
 
@@ -171,7 +171,7 @@ def test_escaped_paths_are_those_that_they_mean(channel: grpc.Channel, path: str
 def test_the_paths_of_whoami_are_no_echo(
     whoami: Server, method: str, kind: str, status: int, text: str
 ) -> None:
-    """Over HTTP/1.1 they answer why they do not, as the original's."""
+    """Over HTTP/1.1 they explain why they do not answer, like the original's."""
     for path in (BENCH, "/whoami.Whoami/", "/whoami.Whoami/a/b"):
         answer = whoami.get(path, f"Content-Type: {kind}", method=method)
         assert (answer.status, answer.body.decode()) == (status, text)
@@ -180,7 +180,7 @@ def test_the_paths_of_whoami_are_no_echo(
 
 
 def test_compressed_requests_are_taken(channel: grpc.Channel) -> None:
-    """With gzip; an encoding that is not served is named."""
+    """With gzip; an unsupported encoding is named."""
     gzip, deflate = grpc.Compression.Gzip, grpc.Compression.Deflate
     request = HealthCheckRequest(service="whoami.Whoami")
     reply = unary(channel, CHECK, request, HealthCheckResponse, compression=gzip)
@@ -194,7 +194,7 @@ def test_compressed_requests_are_taken(channel: grpc.Channel) -> None:
 
 def test_large_messages(channel: grpc.Channel) -> None:
     """Up to 4 MiB are read, in many frames; a larger message is refused."""
-    largest = HealthCheckResponse()  # any message takes fields that it does not know
+    largest = HealthCheckResponse()  # any message accepts unknown fields
     largest.MergeFromString(b"\x7a\xfb\xff\xff\x01" + bytes(LIMIT - 5))
     assert largest.ByteSize() == LIMIT
     assert unary(channel, BENCH, largest, BenchReply) == BenchReply(data=1)
@@ -203,7 +203,7 @@ def test_large_messages(channel: grpc.Channel) -> None:
 
 
 def test_many_calls_at_once(channel: grpc.Channel) -> None:
-    """More than the connection takes at a time."""
+    """More than a connection allows concurrently."""
     method = channel.unary_unary(
         BENCH, request_serializer=BenchRequest.SerializeToString, response_deserializer=BenchReply.FromString
     )
@@ -212,7 +212,7 @@ def test_many_calls_at_once(channel: grpc.Channel) -> None:
 
 
 async def test_many_calls_at_once_by_grpclib(grpclib: GrpclibChannel) -> None:
-    """The same by the other client."""
+    """The same with the other client."""
     bench = UnaryUnaryMethod(grpclib, BENCH, BenchRequest, BenchReply)
     replies = await asyncio.gather(*(bench(BenchRequest(), timeout=6 * PATIENCE) for _ in range(1000)))
     assert {reply.data for reply in replies} == {1}
@@ -222,7 +222,7 @@ async def test_many_calls_at_once_by_grpclib(grpclib: GrpclibChannel) -> None:
 
 
 def test_check_follows_health() -> None:
-    """As Kubernetes' gRPC probe asks."""
+    """As Kubernetes' gRPC probe does."""
     with started("whoami") as server, connect(server) as channel:
         for status, expected in [(200, SERVING), (503, NOT_SERVING), (204, SERVING)]:
             post_health(server, status)
@@ -234,7 +234,7 @@ def test_check_follows_health() -> None:
 
 
 def test_watch_follows_health() -> None:
-    """A message at once, and one for each change."""
+    """A message immediately, and one for each change."""
     with started("whoami") as server, connect(server) as channel:
         changes = watch(channel)
         assert next(changes).status == SERVING
@@ -247,7 +247,7 @@ def test_watch_follows_health() -> None:
 
 
 async def test_watch_follows_health_for_grpclib() -> None:
-    """The same to another client."""
+    """The same with another client."""
     with started("whoami") as server:
         async with GrpclibChannel("127.0.0.1", server.port) as channel:
             method = UnaryStreamMethod(channel, WATCH, HealthCheckRequest, HealthCheckResponse)
@@ -260,7 +260,7 @@ async def test_watch_follows_health_for_grpclib() -> None:
 
 
 def test_a_deadline_ends_a_watch(channel: grpc.Channel) -> None:
-    """At its time, not before and not much later."""
+    """On time."""
     start = time.monotonic()
     changes = watch(channel, timeout=0.4)
     assert code(lambda: list(changes)) == "DEADLINE_EXCEEDED"
@@ -268,7 +268,7 @@ def test_a_deadline_ends_a_watch(channel: grpc.Channel) -> None:
 
 
 def wakeups(server: Server, seconds: float) -> int:
-    """How often the server's process is woken in a span of time."""
+    """The number of wakeups of the server's process in some time."""
 
     def count() -> int:
         lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
@@ -281,7 +281,7 @@ def wakeups(server: Server, seconds: float) -> int:
 
 @pytest.mark.parametrize("ending", ["cancel", "close"])
 def test_watches_wake_for_a_change_alone(ending: str) -> None:
-    """The process sleeps while nothing changes, whether their clients are there or have gone."""
+    """The process sleeps while nothing changes, whether clients are connected or gone."""
     with started("whoami") as server, connect(server) as channel:
         calls = [watch(channel) for _ in range(200)]
         assert all(next(call).status == SERVING for call in calls)
@@ -300,7 +300,7 @@ def test_watches_wake_for_a_change_alone(ending: str) -> None:
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_watches_follow_a_change_in_another_process(workers: int) -> None:
-    """Whichever worker took the POST, and also after one was replaced."""
+    """Whichever worker received the POST, and also after one was replaced."""
     with started("whoami", "--workers", str(workers)) as server, ExitStack() as stack:
         channels = [stack.enter_context(connect(server)) for _ in range(8)]
         changes = [watch(channel) for channel in channels]
@@ -321,7 +321,7 @@ def test_watches_follow_a_change_in_another_process(workers: int) -> None:
 
 
 class Reflection:
-    """A client that knows no .proto file but reflection's own."""
+    """A client that knows no .proto file except reflection's."""
 
     def __init__(self, channel: grpc.Channel, version: str) -> None:
         self._method = channel.stream_stream(
@@ -341,7 +341,7 @@ class Reflection:
         return [service.name for service in response.list_services_response.service]
 
     def describe(self, symbol: str) -> DescriptorPool:
-        """All that is needed to use what a symbol names."""
+        """All files that are needed to use a symbol."""
         (response,) = self.ask({"file_containing_symbol": symbol})
         pool = DescriptorPool()
         for data in response.file_descriptor_response.file_descriptor_proto:
@@ -367,7 +367,7 @@ def test_a_tool_needs_no_proto_file(channel: grpc.Channel, version: str) -> None
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 def test_reflection_answers_one_by_one(channel: grpc.Channel, version: str) -> None:
-    """What is not known gets an error, and the call goes on."""
+    """Unknown names get an error, and the call continues."""
     first, second = Reflection(channel, version).ask(
         {"file_containing_symbol": "whoami.Nobody"}, {"file_by_filename": "whoami.proto"}
     )
@@ -377,7 +377,7 @@ def test_reflection_answers_one_by_one(channel: grpc.Channel, version: str) -> N
 
 
 async def test_reflection_holds_a_conversation(grpclib: GrpclibChannel) -> None:
-    """Each response comes before the next request is sent."""
+    """Each response arrives before the next request is sent."""
     path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
     method = StreamStreamMethod(grpclib, path, v1.ServerReflectionRequest, v1.ServerReflectionResponse)
     async with method.open(timeout=PATIENCE) as call:
@@ -391,11 +391,11 @@ async def test_reflection_holds_a_conversation(grpclib: GrpclibChannel) -> None:
         assert await call.recv_message() is None
 
 
-# what well-behaved clients never send
+# misbehaving clients
 
 
 class ByHand:
-    """A connection by h2, on which a test sends what it likes."""
+    """An h2 connection on which a test can send anything."""
 
     def __init__(self, server: Server) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
@@ -412,7 +412,7 @@ class ByHand:
         self.socket.close()
 
     def begin(self, path: str = BENCH, method: str = "POST", **fields: str) -> int:
-        """Send the head of a call; the stream's number. ``content_type`` is Content-Type, and so on."""
+        """Sends a call's head; returns the stream's number. ``content_type`` is Content-Type, and so on."""
         stream_id = self.http2.get_next_available_stream_id()
         head = {":method": method, ":scheme": "http", ":authority": "whoami", ":path": path, "te": "trailers"}
         fields = {"content_type": "application/grpc", **fields}
@@ -422,16 +422,16 @@ class ByHand:
         return stream_id
 
     def send(self, stream_id: int, data: bytes, end: bool = True) -> None:
-        """Send a part of the call's messages, by default the last."""
+        """Sends a part of the call's messages, by default the last."""
         self.http2.send_data(stream_id, data, end_stream=end)
         self.flush()
 
     def flush(self) -> None:
-        """Hand over what h2 wants to send."""
+        """Sends h2's output."""
         self.socket.sendall(self.http2.data_to_send())
 
     def read(self, until: Callable[[], bool]) -> None:
-        """Read until that is so; fail where the connection ends before."""
+        """Reads until a condition holds; fails if the connection closes first."""
         while not until():
             data = self.socket.recv(65536)
             assert data, "the connection ended"
@@ -473,7 +473,7 @@ EMPTY = b"\0\0\0\0\0"
     ],
 )
 def test_requests_are_one_whole_message(whoami: Server, data: bytes, status: int) -> None:
-    """Anything else ends the call with gRPC's status for it, and the connection goes on."""
+    """Anything else ends the call with gRPC's status for it, and the connection stays open."""
     with ByHand(whoami) as client:
         stream_id = client.begin()
         client.send(stream_id, data)
@@ -498,7 +498,7 @@ def test_requests_are_one_whole_message(whoami: Server, data: bytes, status: int
     ],
 )
 def test_what_is_no_call_gets_an_http_status(whoami: Server, fields: dict[str, str], status: str) -> None:
-    """As the original gives it, without a word of gRPC."""
+    """As in the original, without any gRPC."""
     with ByHand(whoami) as client:
         stream_id = client.begin(**fields)
         client.send(stream_id, EMPTY)
@@ -527,7 +527,7 @@ def test_the_server_keeps_the_deadline_itself(whoami: Server) -> None:
 
 
 def test_a_deadline_may_be_far(whoami: Server) -> None:
-    """11,000 years, the longest that can be said."""
+    """11,000 years, the longest possible."""
     with ByHand(whoami) as client:
         stream_id = client.begin(WATCH, grpc_timeout="99999999H")
         client.send(stream_id, EMPTY)
@@ -535,7 +535,7 @@ def test_a_deadline_may_be_far(whoami: Server) -> None:
 
 
 def test_a_watch_starts_with_its_request(whoami: Server) -> None:
-    """Without waiting for the client to say that no other comes; and one that has none is refused."""
+    """Without waiting for the client to half-close; a watch without a request is refused."""
     with ByHand(whoami) as client:
         stream_id = client.begin(WATCH)
         client.send(stream_id, EMPTY, end=False)
@@ -549,7 +549,7 @@ def test_a_watch_starts_with_its_request(whoami: Server) -> None:
 
 
 def test_calls_in_flight_survive_the_end() -> None:
-    """Calls whose heads came before SIGTERM, and their messages after it, are answered; then it leaves."""
+    """Calls that began before SIGTERM are answered, even if their messages arrive after it."""
     stopping = threading.Event()
 
     def late() -> Iterator[BenchRequest]:
@@ -563,7 +563,7 @@ def test_calls_in_flight_survive_the_end() -> None:
             response_deserializer=BenchReply.FromString,
         )
         calls = [method.future(late(), timeout=2 * PATIENCE) for _ in range(20)]
-        assert unary(channel, BENCH, BenchRequest(), BenchReply).data == 1  # which the server reads after those
+        assert unary(channel, BENCH, BenchRequest(), BenchReply).data == 1  # the server reads it after those
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: any("leaving" in line for line in server.err))
         stopping.set()
@@ -572,7 +572,7 @@ def test_calls_in_flight_survive_the_end() -> None:
 
 
 def test_a_watch_does_not_hold_up_the_end() -> None:
-    """It ends with UNAVAILABLE, upon which a client turns to another pod."""
+    """It ends with UNAVAILABLE, so that a client switches to another pod."""
     with started("whoami", "--grace-period", "1h") as server, connect(server) as channel:
         changes = watch(channel)
         assert next(changes).status == SERVING
@@ -582,7 +582,7 @@ def test_a_watch_does_not_hold_up_the_end() -> None:
 
 
 def test_no_call_is_lost_at_the_end() -> None:
-    """Under load, a call is answered, or never reached the server: then it may be sent to another."""
+    """Under load, each call is answered or never reached the server, so that it may be retried."""
     with started("whoami") as server, connect(server) as channel:
         replies: list[BenchReply] = []
         failures: list[str] = []
@@ -631,7 +631,7 @@ def test_grpcio_calls_over_tls(secure: tuple[Server, bytes]) -> None:
 
 
 async def test_grpclib_calls_over_tls(secure: tuple[Server, bytes]) -> None:
-    """The same by the other client."""
+    """The same with the other client."""
     server, authority = secure
     context = ssl.create_default_context(cadata=authority.decode())
     context.set_alpn_protocols(["h2"])

@@ -1,4 +1,4 @@
-"""HTTP/2 without TLS: curl, a client library, and frames that a client should not send."""
+"""HTTP/2 without TLS: curl, a client library, and frames that clients should not send."""
 
 import asyncio
 import os
@@ -24,30 +24,30 @@ from hyperframe.frame import (
 from tests.http2 import GET, PREFACE, RawHttp2, get
 from tests.server import PATIENCE, Server, request, started, wait_for
 
-MEMORY = 48 << 10  # kB that a server may grow by under abuse
+MEMORY = 48 << 10  # kB of growth allowed under abuse
 
 
 def curl(*arguments: str, stdin: bytes = b"") -> bytes:
-    """What curl prints."""
+    """curl's output."""
     command = ["curl", "--silent", "--show-error", "--max-time", str(PATIENCE), *arguments]
     return subprocess.run(command, input=stdin, check=True, capture_output=True).stdout
 
 
 def body_of(answer: bytes) -> bytes:
-    """The echoed request of an answer of ``/``, without the client's port."""
+    """The echoed request in an answer of ``/``, without the client's port."""
     return answer.partition(b"RemoteAddr: 127.0.0.1:")[2].partition(b"\n")[2]
 
 
 @pytest.mark.parametrize("how", ["--http2-prior-knowledge", "--http2"])
 def test_curl_speaks_http2(whoami: Server, how: str) -> None:
-    """With prior knowledge or by the upgrade from HTTP/1.1, the answer comes over HTTP/2."""
+    """With prior knowledge or by the upgrade from HTTP/1.1, the answer uses HTTP/2."""
     address = f"http://127.0.0.1:{whoami.port}/bench"
     assert curl(how, "-w", " %{http_version}", address) == b"1 2"
     assert curl(how, "-I", "-w", "%{http_version}", address).endswith(b"2")
 
 
 def test_a_request_is_shown_as_over_http11(whoami: Server) -> None:
-    """The host comes from ``:authority``, names are as Go writes them, the protocol is HTTP/1.1."""
+    """The host comes from ``:authority``, names are in Go's form, the protocol is HTTP/1.1."""
     address = f"http://127.0.0.1:{whoami.port}/some/path?x=1"
     answer = curl("--http2-prior-knowledge", "-A", "test", "-H", "x-real-ip: 192.0.2.1", address)
     assert body_of(answer) == (
@@ -57,7 +57,7 @@ def test_a_request_is_shown_as_over_http11(whoami: Server) -> None:
 
 
 def test_an_upgraded_request_is_shown_as_it_came(whoami: Server) -> None:
-    """The request that asks for the upgrade is HTTP/1.1's, body and all."""
+    """The upgrading request is an HTTP/1.1 request, including its body."""
     answer = curl("--http2", "-A", "test", "-d", "hello", f"http://127.0.0.1:{whoami.port}/")
     assert body_of(answer).startswith(b"POST / HTTP/1.1\r\n")
     assert b"\r\nUpgrade: h2c\r\n\r\nhello" in answer
@@ -65,20 +65,20 @@ def test_an_upgraded_request_is_shown_as_it_came(whoami: Server) -> None:
 
 
 def test_an_upgrade_with_a_body_that_nobody_reads_is_answered(whereami: Server) -> None:
-    """The server stays with HTTP/1.1 there, as it may."""
+    """The server stays with HTTP/1.1, as it may."""
     address = f"http://127.0.0.1:{whereami.port}/"
     assert curl("--http2", "-d", "hello", "-w", "%{http_code}", address).endswith(b"node1\n200")
 
 
 @pytest.mark.parametrize("settings", ["!", "AAMAAABkAAQ"], ids=["no base64", "half a setting"])
 def test_bad_settings_of_an_upgrade_are_refused(whoami: Server, settings: str) -> None:
-    """The client gets 400 over HTTP/1.1, and the connection ends."""
+    """The client gets 400 over HTTP/1.1, and the connection closes."""
     upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", f"HTTP2-Settings: {settings}")
     assert whoami.get("/bench", *upgrade).status == 400
 
 
 def test_a_body_of_known_length_is_echoed(whoami: Server) -> None:
-    """All of it, larger than the windows."""
+    """All of it, although it is larger than the windows."""
     body = bytes(range(256)) * 12_000
     address = f"http://127.0.0.1:{whoami.port}/"
     answer = curl("--http2-prior-knowledge", "--data-binary", "@-", address, stdin=body)
@@ -94,7 +94,7 @@ def test_a_body_of_unknown_length_is_shown_in_chunks(whoami: Server) -> None:
 
 
 def test_a_body_that_is_too_large_gets_413() -> None:
-    """And curl gets to read the answer while it still sends."""
+    """And curl can read the answer while it still sends."""
     with started("whoami", "--max-body", "100000") as server:
         address = f"http://127.0.0.1:{server.port}/"
         answer = curl(
@@ -104,7 +104,7 @@ def test_a_body_that_is_too_large_gets_413() -> None:
 
 
 def test_every_path_answers_as_over_http11(whoami: Server, tmp_path: Path) -> None:
-    """The same status, type, length and body over both."""
+    """The same status, type, length and body."""
     for target in (
         "/bench",
         "/health",
@@ -124,7 +124,7 @@ def test_every_path_answers_as_over_http11(whoami: Server, tmp_path: Path) -> No
             for how in ("--http1.1", "--http2-prior-knowledge")
         ]
         assert found[0][0] == found[1][0]
-        if not target.startswith("/?"):  # which tells the client's port
+        if not target.startswith("/?"):  # it shows the client's port
             assert found[0][1] == found[1][1]
 
 
@@ -135,12 +135,12 @@ def test_whereami_speaks_it_too(whereami: Server) -> None:
 
 
 async def test_many_streams_at_once(whoami: Server) -> None:
-    """A client library's requests share one connection, waiting ones do not hold up the others."""
+    """A client library's requests share one connection; delayed ones do not block the others."""
     limits = httpx.Limits(max_connections=1)
     async with httpx.AsyncClient(
         http1=False, http2=True, limits=limits, base_url=f"http://127.0.0.1:{whoami.port}", timeout=PATIENCE
     ) as client:
-        await client.get("/bench")  # settles the protocol
+        await client.get("/bench")  # negotiates the protocol
         waiting = asyncio.ensure_future(client.get("/?wait=1m"))
         bodies = [b"%d" % number * 9000 for number in range(100)]
         answers = await asyncio.gather(*[client.post("/", content=body) for body in bodies])
@@ -152,7 +152,7 @@ async def test_many_streams_at_once(whoami: Server) -> None:
 
 
 def test_data_waits_for_the_clients_window(whoami: Server) -> None:
-    """No byte more than the client has room for, and the rest when it has."""
+    """No byte more than the window allows, and the rest when it grows."""
     with RawHttp2(whoami, {SettingsFrame.INITIAL_WINDOW_SIZE: 10}) as client:
         client.send(client.headers(1, *get("/data?size=15")))
         frames, blocks = client.frames(), []
@@ -180,7 +180,7 @@ def test_no_body_is_shown_as_an_empty_one_where_methods_have_one(whoami: Server,
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "SEARCH"])
 def test_no_body_is_none_where_methods_have_none(whoami: Server, method: str) -> None:
-    """Whether the stream ends with the head, or with DATA that is empty."""
+    """Whether the stream ends with the head, or with an empty DATA frame."""
     for ended in (True, False):
         with RawHttp2(whoami) as client:
             client.send(client.headers(1, *get("/", method=method), ended=ended))
@@ -191,7 +191,7 @@ def test_no_body_is_none_where_methods_have_none(whoami: Server, method: str) ->
 
 
 def test_a_host_beside_the_authority_is_shown_once(whoami: Server) -> None:
-    """The authority counts."""
+    """The authority wins."""
     with RawHttp2(whoami) as client:
         client.send(client.headers(1, *get("/", ("host", "other.example"))))
         body = b"".join(frame.data for frame in client.answer() if isinstance(frame, DataFrame))
@@ -200,7 +200,7 @@ def test_a_host_beside_the_authority_is_shown_once(whoami: Server) -> None:
 
 
 def test_upgrades_with_a_large_answer_work_every_time(whoami: Server) -> None:
-    """What follows the 101 at once fits the buffer that curl has for it."""
+    """The data right after the 101 fits into curl's buffer for it."""
     for _ in range(15):
         address = f"http://127.0.0.1:{whoami.port}/data?size=100000"
         shown = curl("--http2", "-o", os.devnull, "-w", "%{http_version} %{size_download}", address)
@@ -208,7 +208,7 @@ def test_upgrades_with_a_large_answer_work_every_time(whoami: Server) -> None:
 
 
 def test_trailers_come_with_the_echo(whoami: Server) -> None:
-    """Those that were announced; the others are ignored."""
+    """The announced ones; others are ignored."""
     with RawHttp2(whoami) as client:
         client.send(
             client.headers(1, *get("/", ("trailer", "x-sum"), method="POST"), ended=False),
@@ -221,7 +221,7 @@ def test_trailers_come_with_the_echo(whoami: Server) -> None:
 
 
 def test_a_client_that_waits_for_100_gets_it(whoami: Server) -> None:
-    """And then its body is echoed."""
+    """Then its body is echoed."""
     fields = get("/", ("expect", "100-continue"), method="POST")
     with RawHttp2(whoami) as client:
         client.send(client.headers(1, *fields, ended=False))
@@ -250,11 +250,11 @@ FLOODS: tuple[Callable[[RawHttp2], list[Frame | bytes]], ...] = (
 
 
 def test_abuse_costs_bounded_memory() -> None:
-    """Again and again on new connections, and on one that never reads; and others are served."""
+    """On many new connections, and on one that never reads; and others are served."""
     with started("whoami") as server:
         with RawHttp2(server) as client:
             client.send(client.headers(1))
-            assert client.outcome() == "answer 200"  # so that HTTP/2 is loaded
+            assert client.outcome() == "answer 200"  # loads HTTP/2
         before = resident(server)
         for flood in FLOODS:
             for _ in range(5):
@@ -278,7 +278,7 @@ def resident(server: Server) -> int:
 
 @pytest.mark.parametrize("opening", [PREFACE[:10], PREFACE[:18], b"P"], ids=["half", "a head", "one byte"])
 def test_half_a_preface_does_not_hold_others_up(whoami: Server, opening: bytes) -> None:
-    """It may still become HTTP/2, or HTTP/1.1; a client that hangs up costs nothing."""
+    """It may still become HTTP/2 or HTTP/1.1; a client that disconnects costs nothing."""
     with whoami.connect() as client:
         client.send(opening)
         assert whoami.get("/bench").status == 200
@@ -289,7 +289,7 @@ def test_half_a_preface_does_not_hold_others_up(whoami: Server, opening: bytes) 
 
 @pytest.mark.slow
 def test_half_a_preface_is_timed_out(whoami: Server) -> None:
-    """As a head that does not end; the connection ends with it."""
+    """Like an incomplete head; the connection closes."""
     with whoami.connect() as half, whoami.connect() as head:
         half.send(PREFACE[:10])
         head.send(PREFACE[:18])
@@ -302,7 +302,7 @@ def test_half_a_preface_is_timed_out(whoami: Server) -> None:
 
 
 def test_http11_in_small_pieces_is_still_http11(whoami: Server) -> None:
-    """A method that begins like the preface is read on."""
+    """A method that begins like the preface is still HTTP/1.1."""
     with whoami.connect() as client:
         for byte in request("/bench", method="PRIZE"):
             client.send(bytes((byte,)))
@@ -312,7 +312,7 @@ def test_http11_in_small_pieces_is_still_http11(whoami: Server) -> None:
 
 
 def test_draining_finishes_streams_and_says_goodbye() -> None:
-    """After SIGTERM a waiting stream is answered, GOAWAY names it, and the process leaves."""
+    """After SIGTERM a delayed stream is answered, GOAWAY names it, and the process exits."""
     with started("whoami") as server, RawHttp2(server) as client:
         client.send(client.headers(1, *get("/?wait=1s")))
         client.send(client.headers(3))
@@ -331,7 +331,7 @@ def test_draining_finishes_streams_and_says_goodbye() -> None:
 
 
 def test_cancelled_calls_give_their_room_back(whoami: Server) -> None:
-    """What was sent to a call that takes no more of it does not hold up the connection's other streams."""
+    """Data of a cancelled call does not block the connection's other streams."""
     call = (("content-type", "application/grpc"), ("te", "trailers"))
     fields = get("/grpc.health.v1.Health/Watch", *call, method="POST")
     with RawHttp2(whoami) as client:
@@ -349,7 +349,7 @@ def test_cancelled_calls_give_their_room_back(whoami: Server) -> None:
 
 
 def test_a_client_that_says_goodbye_gets_its_answers(whoami: Server) -> None:
-    """Streams that were opened before its GOAWAY are answered, and then the connection ends."""
+    """Streams opened before its GOAWAY are answered, then the connection closes."""
     with RawHttp2(whoami) as client:
         client.send(client.headers(1, *get("/?wait=500ms")))
         client.send(client.headers(3, *get("/data?size=50000")), GoAwayFrame(0))
@@ -361,7 +361,7 @@ def test_a_client_that_says_goodbye_gets_its_answers(whoami: Server) -> None:
 
 
 async def test_a_restart_under_load_loses_no_stream() -> None:
-    """Every stream up to the one that GOAWAY names is answered; later ones may safely be tried again."""
+    """Every stream up to the one in GOAWAY is answered; later ones can be retried safely."""
     answered = 0
     for _ in range(3):
         with started("whoami") as server:
@@ -378,7 +378,7 @@ async def test_a_restart_under_load_loses_no_stream() -> None:
 
 
 def keep_asking(server: Server) -> tuple[set[int], int, set[int]]:
-    """Ten streams at a time until GOAWAY: those asked for, GOAWAY's last stream, those answered."""
+    """Sends ten requests at a time until GOAWAY: returns those sent, GOAWAY's last stream, those answered."""
     asked, done, last = set(range(1, 20, 2)), set(), 0
     with RawHttp2(server) as client:
         client.send(WindowUpdateFrame(0, 1 << 30), *map(client.headers, sorted(asked)))

@@ -1,4 +1,4 @@
-"""Start, signals, the end, and what the kernel changes meanwhile."""
+"""Startup, signals, shutdown, and changes in the kernel."""
 
 import contextlib
 import os
@@ -22,12 +22,12 @@ SERVERS = ["whoami", "whereami"]
 
 
 def sockets(server: Server) -> int:
-    """How many sockets a server has."""
+    """The number of a server's sockets."""
     return sum(link.startswith("socket:") for link in links(server.process.pid))
 
 
 def links(pid: int) -> list[str]:
-    """What the file descriptors of a process are."""
+    """The targets of a process's file descriptors."""
     found = []
     for path in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
@@ -36,7 +36,7 @@ def links(pid: int) -> list[str]:
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """A program that ends by itself."""
+    """Runs a program that exits by itself."""
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         capture_output=True,
@@ -50,7 +50,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
 @pytest.mark.parametrize("program", SERVERS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_status_0(program: str, number: signal.Signals) -> None:
-    """Idle connections do not hold it up."""
+    """Idle connections do not delay it."""
     with started(program) as server, server.connect() as client:
         client.send(request("/"))
         assert client.read()
@@ -61,7 +61,7 @@ def test_a_signal_ends_it_with_status_0(program: str, number: signal.Signals) ->
 
 
 def test_a_request_in_flight_is_finished() -> None:
-    """What was asked before the signal is answered after it; new connections are refused."""
+    """Requests before the signal are answered after it; new connections are refused."""
     with started("whoami") as server, server.connect() as client:
         client.send(request("/?wait=1s"))
         client.send(request("/pipelined"))
@@ -79,7 +79,7 @@ def test_a_request_in_flight_is_finished() -> None:
 
 
 def test_the_grace_period_ends() -> None:
-    """A request that would take longer is given up, and the status is still 0."""
+    """A longer request is cut, and the status is still 0."""
     with started("whoami", "--grace-period", "300ms") as server, server.connect() as client:
         client.send(request("/?wait=1h"))
         wait_for(lambda: not has_unread(server))
@@ -89,7 +89,7 @@ def test_the_grace_period_ends() -> None:
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
-    """Nobody has to wait for the grace period."""
+    """Without waiting for the grace period."""
     with started("whoami", "--grace-period=1h") as server, server.connect() as client:
         client.send(request("/?wait=1h"))
         wait_for(lambda: not has_unread(server))
@@ -98,11 +98,11 @@ def test_a_second_signal_ends_it_at_once() -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
         assert "Traceback" not in "".join(server.err)
-        server.process.returncode = 0  # seen; the fixture asks for 0
+        server.process.returncode = 0  # checked here; the fixture expects 0
 
 
 def hammer(server: Server, lost: list[str], answered: list[int], stop: threading.Event) -> None:
-    """Ask over one keep-alive connection until the server ends it."""
+    """Sends requests over one keep-alive connection until the server closes it."""
     try:
         client = server.connect()
     except OSError:
@@ -112,7 +112,7 @@ def hammer(server: Server, lost: list[str], answered: list[int], stop: threading
             try:
                 client.socket.sendall(request("/"))
             except OSError:
-                return  # the server had ended the connection, and said so before
+                return  # the server announced that it would close
             try:
                 answer = client.read()
             except OSError as problem:
@@ -127,7 +127,7 @@ def hammer(server: Server, lost: list[str], answered: list[int], stop: threading
 
 
 def test_no_request_is_lost_in_a_restart() -> None:
-    """Clients that keep their connections get an answer to all that they sent."""
+    """Clients with keep-alive connections get an answer to every request that they sent."""
     lost: list[str] = []
     answered: list[int] = []
     stop = threading.Event()
@@ -147,7 +147,7 @@ def test_no_request_is_lost_in_a_restart() -> None:
 
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
 def test_a_waiting_request_does_not_outlive_its_client(reset: bool) -> None:
-    """The connection is given up soon after the client is gone."""
+    """The connection is dropped soon after the client disconnects."""
     with started("whoami") as server:
         before = sockets(server)
         client = server.connect()
@@ -173,13 +173,13 @@ def test_a_taken_port_is_named(program: str) -> None:
 
 
 def test_the_port_comes_from_the_environment_unless_a_flag_says_it() -> None:
-    """The flag beats the variable."""
+    """The flag overrides the variable."""
     with started("whoami", env={"WHOAMI_PORT_NUMBER": "1"}) as server:
         assert server.port != 1
 
 
 def test_healthcheck_follows_health() -> None:
-    """0 while healthy, 1 after, with one line; 1 where nothing listens."""
+    """0 while healthy, 1 after, with one line; 1 if nothing listens."""
     with started("whoami") as server, started("whereami") as kubia:
         url = f"http://127.0.0.1:{server.port}/health"
         assert run("whoami", "healthcheck", url).returncode == 0
@@ -205,7 +205,7 @@ def test_both_protocols_on_one_port(whoami: Server) -> None:
 
 
 def test_runs_without_uvloop() -> None:
-    """Where there is no uvloop, asyncio's own loop serves, and ends as well."""
+    """Without uvloop, asyncio's own loop serves and shuts down too."""
     with started("whoami", loop="asyncio") as server:
         answers = [
             server.get("/"),
@@ -225,7 +225,7 @@ def used(server: Server) -> float:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_too_few_file_descriptors(loop: str) -> None:
-    """Clients wait, with one line a second and without a busy loop, until there are some again."""
+    """Clients wait, with one line per second and without a busy loop, until there are some again."""
     limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command("whoami", loop=loop)]
     server = Server(limited, {"PATH": os.environ["PATH"]})
     try:
@@ -251,7 +251,7 @@ def test_too_few_file_descriptors(loop: str) -> None:
 
 
 def listening_port(process: "subprocess.Popen[bytes]") -> int:
-    """The port that a process listens on, as the kernel knows it; 0 where it does not yet."""
+    """The port that a process listens on, according to the kernel; 0 if it does not yet."""
     own = links(process.pid)
     for row in Path("/proc/net/tcp6").read_text().splitlines()[1:]:
         fields = row.split()
@@ -262,7 +262,7 @@ def listening_port(process: "subprocess.Popen[bytes]") -> int:
 
 @pytest.mark.parametrize("program", [["whoami", "--verbose"], ["whereami"]], ids=" ".join)
 def test_standard_streams_that_are_closed(program: list[str]) -> None:
-    """It serves, and says nothing to anybody."""
+    """It serves, and logs nothing."""
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command(*program)]
     with subprocess.Popen(closed) as process:
         try:
@@ -284,7 +284,7 @@ def test_standard_streams_that_are_closed(program: list[str]) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("program", [["whoami", "--verbose"], ["whereami"]], ids=" ".join)
 def test_a_log_that_nobody_reads_holds_up_nobody(program: list[str], workers: str) -> None:
-    """Requests are answered and signals heeded, though the pipes to whoever started it are full."""
+    """Requests are answered and signals work, although the output pipes are full."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command(*program, "--workers", workers), stdout=pipe, stderr=pipe, bufsize=0, env={}
@@ -304,7 +304,7 @@ def test_a_log_that_nobody_reads_holds_up_nobody(program: list[str], workers: st
 
 @pytest.mark.parametrize("way", ["--http1.1", "--http2-prior-knowledge"])
 def test_durations_are_logged_to_the_microsecond(way: str) -> None:
-    """They are short: in whole milliseconds, as uvloop's clock has them, they all would be 0."""
+    """In whole milliseconds, the resolution of uvloop's clock, they all would be 0."""
     require("curl")
     with started("whoami", "--verbose") as server:
         url = f"http://127.0.0.1:{server.port}/bench"
@@ -316,12 +316,12 @@ def test_durations_are_logged_to_the_microsecond(way: str) -> None:
 
 
 def in_namespace(*words: str) -> list[str]:
-    """A command with namespaces of its own; fails the test where this machine allows none."""
+    """Runs a command in new namespaces; fails the test if this machine forbids them."""
     return ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), *words]
 
 
 def test_serves_as_process_1() -> None:
-    """As in a container: it takes signals, and leaves with status 0."""
+    """As in a container: it handles signals, and exits with status 0."""
     server = Server(in_namespace("--pid", "--fork", "--kill-child", "--mount-proc", *command("whoami")), {})
     try:
         assert server.get("/").status == 200
@@ -334,9 +334,9 @@ def test_serves_as_process_1() -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_reaps_orphans_as_process_1(workers: str) -> None:
-    """What a shell in the container leaves behind is not left as a zombie."""
+    """Orphans of a shell in the container do not remain zombies."""
     require("namespaces")
-    orphan = '(sleep 0.2 & exit); exec "$@"'  # whose parent is process 1, as soon as its own has gone
+    orphan = '(sleep 0.2 & exit); exec "$@"'  # adopted by process 1 when its own parent exits
     words = ["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", orphan, "sh"]
     server = Server(
         in_namespace(*words, *command("whoami", "--workers", workers)), {"PATH": os.environ["PATH"]}
@@ -351,12 +351,12 @@ def test_reaps_orphans_as_process_1(workers: str) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started, or has inherited; zombies, too."""
+    """The children of a process, including adopted ones and zombies."""
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_new_address_is_in_the_next_answer() -> None:
-    """An address that is added while it runs shows without a restart."""
+    """An address that is added at run time shows without a restart."""
     script = textwrap.dedent(
         """
         import fcntl, re, socket, struct, subprocess, sys, time, urllib.request

@@ -1,4 +1,4 @@
-"""What no client can do to the server."""
+"""Attacks that no client can succeed with."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ def resident(server: Server) -> int:
 
 
 def cpu(server: Server) -> int:
-    """Ticks of processor time that the process has used."""
+    """Ticks of CPU time that the process has used."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
@@ -32,7 +32,7 @@ def test_a_head_over_a_megabyte_gets_431(whoami: Server) -> None:
 
 
 def test_a_body_over_the_limit_gets_413() -> None:
-    """Announced or chunked; one of the very limit is echoed."""
+    """Announced or chunked; one of exactly the limit is echoed."""
     with started("whoami", "--max-body", "1000") as server:
         assert server.get("/", method="POST", body=b"x" * 1000).status == 200
         assert server.get("/", method="POST", body=b"x" * 1001).status == 413
@@ -42,7 +42,7 @@ def test_a_body_over_the_limit_gets_413() -> None:
 
 
 def test_a_client_that_waits_for_100_continue_gets_it(whoami: Server) -> None:
-    """And then its body's echo; the connection goes on."""
+    """Then its body is echoed, and the connection stays open."""
     with whoami.connect() as client:
         client.send(request("/", "Expect: 100-continue", "Content-Length: 5", method="POST"))
         interim = client.read()
@@ -71,7 +71,7 @@ def test_a_slow_head_is_timed_out(whoami: Server) -> None:
 
 @pytest.mark.parametrize("target", ["/data?size=64&unit=GB", "/data?size=64&unit=GB&attachment=1"])
 def test_endless_data_is_bounded_by_its_reader(target: str) -> None:
-    """Memory stays small whether the client reads or not, and the work ends with the client."""
+    """Memory stays small whether or not the client reads, and the work ends with the client."""
     with started("whoami") as server:
         assert server.get("/bench").status == 200
         before = resident(server)
@@ -92,7 +92,7 @@ def test_endless_data_is_bounded_by_its_reader(target: str) -> None:
 
 
 def test_a_client_that_reads_nothing_can_not_fill_the_memory() -> None:
-    """Pipelined requests for much wait until the answers are taken."""
+    """Pipelined requests for large answers wait until the answers are read."""
     with started("whoami") as server:
         before = resident(server)
         with server.connect() as client:
@@ -105,7 +105,7 @@ def test_a_client_that_reads_nothing_can_not_fill_the_memory() -> None:
 
 
 def test_long_redirects_are_not_remembered() -> None:
-    """A client's paths are no reason to grow, however many it asks for."""
+    """Clients' paths do not increase memory use, however many there are."""
     with started("whoami") as server:
         for number in range(20):
             server.get(f"//{number}{'a' * 1_000_000}")
@@ -116,7 +116,7 @@ def test_long_redirects_are_not_remembered() -> None:
 
 
 def test_verbose_logs_a_websocket() -> None:
-    """When it ends, also where the client just goes."""
+    """When it closes, also if the client just disconnects."""
     handshake = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
     with started("whoami", "--verbose") as server:
         with server.connect() as client:
@@ -126,7 +126,7 @@ def test_verbose_logs_a_websocket() -> None:
 
 
 def test_verbose_logs_each_request_once() -> None:
-    """Client, request line, status and duration; control characters can't forge a line."""
+    """Client, request line, status and duration; control characters cannot forge a line."""
     with started("whoami", "--verbose") as server:
         server.get("/health")
         server.get("/", method="POST", body=b"x")

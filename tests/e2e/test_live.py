@@ -1,4 +1,4 @@
-"""The page behind ``/.live``, in a browser: its numbers are the servers' own."""
+"""The page behind ``/.live``, in a browser: its numbers match the servers'."""
 
 import asyncio
 import base64
@@ -26,19 +26,19 @@ browsing = [pytest.mark.slow, pytest.mark.needs("chromium", "namespaces")]
 
 @contextmanager
 def pods(*names: str) -> Iterator[list[Server]]:
-    """A pod by each of these names, with a log of its requests."""
+    """A pod for each of these names, with a log of its requests."""
     with ExitStack() as stack:
         yield [stack.enter_context(pod(PROGRAM, name, "--verbose")) for name in names]
 
 
 async def watch(page: Page, url: str) -> None:
-    """Open the page, and let it ask as often as it can."""
+    """Opens the page, and sets the highest rate."""
     await page.open(url)
     await page.evaluate("document.querySelector('#rate').value = 20")
 
 
 def says(beginning: str) -> str:
-    """A condition: the sentence begins so."""
+    """A condition: the sentence begins with a text."""
     return f"document.querySelector('#says').textContent.startsWith({json.dumps(beginning)})"
 
 
@@ -52,12 +52,12 @@ async def rows(page: Page) -> dict[str, int]:
 
 
 def served(*servers: Server) -> list[int]:
-    """How many requests each server answered by ``/.who``, by its log."""
+    """The number of ``/.who`` requests that each server has logged."""
     return [sum("/.who" in line for line in server.err) for server in servers]
 
 
 async def stop_and_compare(page: Page, servers: dict[str, Server]) -> dict[str, int]:
-    """Pause, and see that the page counted for each pod what that pod has served; those numbers."""
+    """Pauses, checks that the page counted what each pod served, and returns those numbers."""
     await page.press(" ")
     await page.until("!running && !asking")
     deadline = time.monotonic() + PATIENCE
@@ -70,12 +70,12 @@ async def stop_and_compare(page: Page, servers: dict[str, Server]) -> dict[str, 
 
 
 async def lost(page: Page) -> str:
-    """What the page says of requests without an answer."""
+    """The page's text about lost requests."""
     return str(await page.evaluate("document.querySelector('#lost').textContent"))
 
 
 def test_the_page_as_it_is_sent(whoami: Server) -> None:
-    """At most 14 kB, whole in itself, and allowed nothing but its own script and style."""
+    """At most 14 kB, self-contained, and allowed only its own script and style."""
     packed = whoami.get("/some/prefix/.live", "Accept-Encoding: br, gzip")
     assert (packed.status, packed.header("Content-Encoding"), packed.header("Vary")) == (
         200,
@@ -104,12 +104,12 @@ def test_the_page_as_it_is_sent(whoami: Server) -> None:
 
 
 class TestInABrowser:
-    """What a room sees."""
+    """What an audience sees."""
 
     pytestmark = browsing
 
     async def test_a_service(self) -> None:
-        """One connection has one pod; with a new connection each time both answer; the sentence says why."""
+        """One connection has one pod; with new connections both answer; the sentence says why."""
         with pods(ONE, TWO) as (one, two), balancer([one.port, two.port]) as service:
             async with browser() as page:
                 await watch(page, f"{service.url}/whoareyou/.live")
@@ -125,7 +125,7 @@ class TestInABrowser:
                 assert not page.problems
 
     async def test_nginx(self) -> None:
-        """An HTTP proxy spreads the requests of one connection, here one of HTTP/2, and both hops are shown."""
+        """An HTTP proxy spreads the requests of one HTTP/2 connection; both hops are shown."""
         with pods(ONE, TWO) as (one, two), nginx([one.port, two.port], tls=issue("127.0.0.1")) as proxy:
             async with browser() as page:
                 await watch(page, f"{proxy.url}/.live")
@@ -142,7 +142,7 @@ class TestInABrowser:
                 assert await lost(page) == "0 lost"
 
     async def test_traefik_and_its_cookie(self) -> None:
-        """Under a prefix, over HTTP/2: without cookies requests wander, with them one pod answers all."""
+        """Under a prefix, over HTTP/2: without cookies requests move, with them one pod answers all."""
         tls = issue("127.0.0.1")
         with (
             pods(ONE, TWO) as (one, two),
@@ -164,7 +164,7 @@ class TestInABrowser:
 
     @pytest.mark.parametrize("start", [nginx, traefik])
     async def test_a_pod_is_replaced(self, start: Callable[..., AbstractContextManager[Proxy]]) -> None:
-        """The new one joins, the old one stops being ready, and every request is an answer or lost."""
+        """The new one joins, the old one stops being ready, and every request is answered or lost."""
         port = free_port()
         with (
             pods(TWO) as (two,),
@@ -193,7 +193,7 @@ class TestInABrowser:
                     ), told
 
     async def test_one_long_stream(self) -> None:
-        """It stays with its pod while requests wander, and moves on when that pod leaves."""
+        """It stays with its pod while requests move, and reconnects when that pod leaves."""
         with pods(ONE, TWO) as (one, two), balancer([one.port, two.port]) as service:
             async with browser() as page:
                 await watch(page, f"{service.url}/.live")
@@ -211,7 +211,7 @@ class TestInABrowser:
                 await page.until(f"{STREAM} === undefined")
 
     async def test_what_a_pod_says_of_itself(self) -> None:
-        """Its health, its --name, as text whatever it holds."""
+        """Its health and its --name, shown as text whatever it contains."""
         with pod(
             PROGRAM, ONE, "--name", "<img src=x onerror=alert(1)>", env={"NODE_NAME": "<b>node</b>"}
         ) as one:
@@ -227,7 +227,7 @@ class TestInABrowser:
                 await page.until(f"{state} === 'not ready'")
 
     async def test_keys_and_names(self) -> None:
-        """All controls have a name and a key or the tab; while it pauses nothing is asked."""
+        """All controls have a name and a key or the tab; while paused, no request is sent."""
         with pods(ONE) as (one,):
             async with browser() as page:
                 await watch(page, f"http://127.0.0.1:{one.port}/.live")
@@ -252,7 +252,7 @@ class TestInABrowser:
             async with browser() as page:
                 await page.open(f"{service.url}/.live")
                 await page.evaluate("rate = document.querySelector('#rate'); rate.max = rate.value = 2000")
-                await page.evaluate("rate.value = 2000")  # which the maximum cut before
+                await page.evaluate("rate.value = 2000")  # the maximum limited it before
                 await page.call("Performance.enable")
                 sizes = []
                 for many in (300, 3000):
@@ -266,7 +266,7 @@ class TestInABrowser:
                 assert await page.evaluate("document.querySelectorAll('#strip li').length") == 120
 
     async def test_it_fits_a_small_window(self) -> None:
-        """Nothing stands out to the right of a telephone's screen."""
+        """Nothing overflows a phone's screen on the right."""
         with pods(ONE) as (one,):
             async with browser() as page:
                 await page.open(f"http://127.0.0.1:{one.port}/.live", width=390, height=844, scheme="dark")

@@ -1,4 +1,4 @@
-"""Behind real proxies: what they make of a request, and of an answer."""
+"""Behind real proxies: their effect on requests and answers."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ def connected(proxy: Proxy) -> Iterator[Client]:
 
 
 def ask(proxy: Proxy, data: bytes) -> Answer:
-    """The answer to a raw request, by a proxy."""
+    """The answer to a raw request through a proxy."""
     with connected(proxy) as client:
         client.send(data)
         answer = client.read()
@@ -51,14 +51,14 @@ def test_hops_behind_a_proxy(whoami: Server, name: str) -> None:
     if name == "HAProxy":
         assert sources["X-Forwarded-For"] == "127.0.0.1"
         assert told["contradictions"] == ["X-Real-Ip says 203.0.113.7, which X-Forwarded-For does not name"]
-    if name == "Traefik":  # which believes no client
+    if name == "Traefik":  # it trusts no client
         assert (sources["X-Forwarded-For"], sources["X-Real-Ip"]) == ("127.0.0.1", "127.0.0.1")
         assert told["contradictions"] == []
 
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_faults_behind_a_proxy(whoami: Server, name: str) -> None:
-    """A status comes through; a broken connection becomes the proxy's own error."""
+    """A status passes through; a closed connection becomes the proxy's own error."""
     with PROXIES[name](whoami.port) as proxy:
         answer = ask(proxy, request("/.answer?status=429&header=Retry-After:7"))
         assert (answer.status, answer.header("Retry-After")) == (429, "7")
@@ -68,14 +68,14 @@ def test_faults_behind_a_proxy(whoami: Server, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def proxied() -> Iterator[Server]:
-    """A whoami that wants PROXY headers."""
+    """A whoami that requires PROXY headers."""
     with started("whoami", env={"WHOAMI_PROXY_PROTOCOL": "true"}) as server:
         yield server
 
 
 @pytest.mark.parametrize("sender", ["nginx-1", "haproxy-1", "haproxy-2", "traefik-1", "traefik-2"])
 def test_proxy_headers_of(sender: str, proxied: Server, tmp_path: Path) -> None:
-    """The client is who connected to the proxy; the connection is the proxy's."""
+    """The client is the one that connected to the proxy; the connection is the proxy's."""
     with sends_proxy_header(sender, proxied.port, tmp_path) as proxy, connected(proxy) as client:
         client.send(request("/.hops", "Accept: application/json"))
         answer = client.read()
@@ -92,7 +92,7 @@ def test_proxy_headers_of(sender: str, proxied: Server, tmp_path: Path) -> None:
 
 
 def test_a_proxy_header_tells_of_tls(proxied: Server, tmp_path: Path) -> None:
-    """Of HAProxy, which has ended it: version, cipher, the name asked for; with a checksum that is right."""
+    """HAProxy, which terminates TLS, sends version, cipher, and server name, with a valid checksum."""
     identity = issue("whoami.example")
     (tmp_path / "tls.pem").write_bytes(identity.pem + identity.key_pem)
     with (

@@ -16,14 +16,14 @@ SET = {"WHOAMI_PROXY_PROTOCOL": "true"}
 
 
 def healthcheck(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Its exit status, and what it says."""
+    """A health check's exit status and output."""
     command = [sys.executable, "-m", program, "healthcheck", *arguments]
     ended = subprocess.run(command, env=env or {}, capture_output=True, text=True, timeout=20, check=False)
     return ended.returncode, ended.stderr
 
 
 def test_before_the_handshake(tmp_path: Path) -> None:
-    """The header comes first, in the clear; then TLS, whose facts stay certain."""
+    """The header comes first, unencrypted; then TLS, whose facts remain certain."""
     arguments = ("--proxy-protocol", *issue("whoami.example").write(tmp_path))
     with started("whoami", *arguments) as server, server.connect() as plain:
         plain.send(HEADER)
@@ -41,7 +41,7 @@ def test_before_the_handshake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("program", ["whoami", "whereami"])
 def test_both_programs_check_their_own_health(program: str) -> None:
-    """With a header of their own where the environment or a flag says so; without one they are turned away."""
+    """They send a header if the environment or a flag says so; without one they are refused."""
     with started(program, env=SET) as server:
         url = f"http://127.0.0.1:{server.port}/"
         assert healthcheck(program, url, env=SET) == (0, "")
@@ -51,7 +51,7 @@ def test_both_programs_check_their_own_health(program: str) -> None:
 
 
 def test_whereami_names_the_client() -> None:
-    """In its log, as the header has it."""
+    """In its log, from the header."""
     with started("whereami", "--proxy-protocol") as server:
         assert server.ask(HEADER + request("/")).status == 200
         wait_for(lambda: "Received request from 203.0.113.7\n" in server.out)

@@ -1,4 +1,4 @@
-"""Random requests come back as they were sent; random bytes do no harm."""
+"""Random requests are echoed as sent; random bytes do no harm."""
 
 import string
 
@@ -93,7 +93,7 @@ def test_the_answer_says_what_was_sent(
     )
 )
 def test_random_bytes_do_no_harm(whoami: Server, data: bytes) -> None:
-    """The server answers or closes, says nothing of its insides, and goes on."""
+    """The server answers or closes, reveals no internals, and keeps serving."""
     with whoami.connect() as client:
         client.send(data)
         client.socket.shutdown(1)

@@ -1,10 +1,10 @@
-"""A head that comes again on a connection is not read again; its answer is new all the same."""
+"""A repeated head on a connection is not parsed again, but its answer is new."""
 
 from tests.server import Server, request, started
 
 
 def test_each_request_gets_its_own_answer(whoami: Server) -> None:
-    """Whether it is like the one before or not, one by one and all at once."""
+    """Whether or not it repeats the previous one, one by one and pipelined."""
     sent = [request("/a", "X-Who: 1"), request("/a", "X-Who: 2"), request("/a", "X-Who: 2"), request("/b")]
     with whoami.connect() as client:
         for raw in [*sent, *sent]:
@@ -19,7 +19,7 @@ def test_each_request_gets_its_own_answer(whoami: Server) -> None:
 
 
 def test_the_answer_is_of_now() -> None:
-    """What changed between two equal requests is seen by the second."""
+    """A change between two equal requests is visible in the second."""
     with started("whoami") as server, server.connect() as client:
         for status in (200, 503, 204):
             assert server.get("/health", method="POST", body=b"%d" % status).status == 200
@@ -30,7 +30,7 @@ def test_the_answer_is_of_now() -> None:
 
 
 def test_a_head_that_is_refused_stays_refused(whoami: Server) -> None:
-    """At first, after a good one, and each time."""
+    """First, after a good one, and every time."""
     for good in (b"", request("/bench"), request("/bench")):
         for bad in (request("/bench", "no colon"), b"\r\n\r\n"):
             with whoami.connect() as client:

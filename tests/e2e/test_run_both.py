@@ -1,4 +1,4 @@
-"""`make run`, by the script that it starts."""
+"""`make run`, by its script."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ def start(whoami: int, whereami: int) -> subprocess.Popen[str]:
 
 
 def test_both_answer_until_ctrl_c() -> None:
-    """It says what to curl, the addresses answer, and Ctrl-C ends both with status 0."""
+    """It prints example commands, the servers answer, and Ctrl-C ends both with status 0."""
     with start(free_port(), free_port()) as script:
         assert script.stdout is not None
         shown = ""
@@ -44,7 +44,7 @@ def test_both_answer_until_ctrl_c() -> None:
 
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
-    """Requests that take long hold up the end of the servers only until Ctrl-C is pressed again."""
+    """Long requests delay the shutdown only until the second Ctrl-C."""
     port = free_port()
     with start(port, free_port()) as script:
         assert script.stdout is not None
@@ -53,7 +53,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
             pass
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
             client.sendall(request("/bench") + request("/?wait=1h"))
-            assert client.recv(15) == b"HTTP/1.1 200 OK"  # so that the other request has arrived as well
+            assert client.recv(15) == b"HTTP/1.1 200 OK"  # so the other request has arrived as well
             script.send_signal(signal.SIGINT)
             assert any("SIGTERM: leaving" in line for line in iter(script.stderr.readline, ""))
             script.send_signal(signal.SIGINT)
@@ -61,7 +61,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
 
 
 def test_make_calls_ctrl_c_no_error() -> None:
-    """Typed at a terminal, it ends both servers and make, whose status is 0."""
+    """In a terminal, it ends both servers and make, with status 0."""
     variables = [f"WHOAMI_PORT={free_port()}", f"WHEREAMI_PORT={free_port()}"]
     environment = [f"BIN={Path(sys.executable).parent}", "SERVER="]
     child, terminal = pty.fork()
@@ -69,7 +69,7 @@ def test_make_calls_ctrl_c_no_error() -> None:
         os.chdir(ROOT)
         os.execvp("make", ["make", "run", *variables, *environment])
     shown = b""
-    with contextlib.suppress(OSError):  # what a terminal says that nobody has open any more
+    with contextlib.suppress(OSError):  # the error of a terminal that nobody has open any more
         while piece := os.read(terminal, 1000):
             if b"Ctrl-C" in piece:
                 os.write(terminal, b"\x03")
@@ -81,7 +81,7 @@ def test_make_calls_ctrl_c_no_error() -> None:
 
 
 def test_a_taken_port_ends_it() -> None:
-    """With the port, and how to choose another; the server that had started is ended."""
+    """With the port, and how to choose another; the other server is stopped."""
     first = free_port()
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]

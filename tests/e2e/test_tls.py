@@ -1,4 +1,4 @@
-"""TLS, with Python's own client: the certificates of both sides, what is refused, and the rest as without."""
+"""TLS with Python's own client: certificates of both sides, refusals, and everything else as without TLS."""
 
 import json
 import os
@@ -64,14 +64,14 @@ REFUSED: dict[str, tuple[Identity | None, str]] = {
 
 @pytest.fixture(scope="module")
 def secure() -> Iterator[Server]:
-    """A whoami over TLS that takes any client."""
+    """A TLS whoami that accepts any client."""
     with tempfile.TemporaryDirectory() as folder, started("whoami", *SERVER.write(Path(folder))) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def mutual() -> Iterator[Server]:
-    """A whoami over TLS that takes clients of two authorities, and one client by its own certificate."""
+    """A TLS whoami that accepts clients of two authorities, and one client by its own certificate."""
     with tempfile.TemporaryDirectory() as folder:
         authorities = Path(folder) / "ca.crt"
         authorities.write_bytes(ROOT.pem + OTHER_ROOT.pem + PINNED.pem)
@@ -80,7 +80,7 @@ def mutual() -> Iterator[Server]:
 
 
 def ask(server: Server, raw: bytes, context: ssl.SSLContext | None = None) -> Answer:
-    """The first answer on a connection of its own."""
+    """The first answer on a new connection."""
     with connect(server, context) as client:
         client.send(raw)
         answer = client.read(raw)
@@ -99,7 +99,7 @@ def subjects(answer: Answer) -> list[str]:
 def test_recorded_certificates_are_shown(
     secure: Server, tmp_path: Path, case: dict[str, str], version: ssl.TLSVersion
 ) -> None:
-    """With the line that the original shows."""
+    """With the original's line."""
     (tmp_path / "both.pem").write_text(case["key"] + case["pem"])
     context = client_context(version=version)
     context.load_cert_chain(tmp_path / "both.pem")
@@ -138,7 +138,7 @@ def test_subjects_are_shown_with_every_request(secure: Server) -> None:
 
 
 def test_a_client_without_a_certificate_is_served(secure: Server) -> None:
-    """And nothing is said of it."""
+    """Nothing is shown about it."""
     assert subjects(ask(secure, request("/"))) == []
 
 
@@ -154,14 +154,14 @@ def test_any_certificate_is_accepted_without_cacert(secure: Server, identity: Id
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 @pytest.mark.parametrize("identity", CLIENTS.values(), ids=CLIENTS)
 def test_mutual_tls_accepts(mutual: Server, identity: Identity, version: ssl.TLSVersion) -> None:
-    """A certificate that leads to one of the file, as Go verifies it."""
+    """Its chain leads to an authority in the file, as Go verifies it."""
     shown = subjects(ask(mutual, request("/"), client_context(identity, version)))
     assert shown[0] == f"Certificate[0] Subject: {identity.certificate.subject.rfc4514_string()}"
 
 
 @pytest.mark.parametrize(("identity", "alert"), REFUSED.values(), ids=REFUSED)
 def test_mutual_tls_refuses(mutual: Server, identity: Identity | None, alert: str) -> None:
-    """The client is told why by an alert, no request is answered, and the next client is served."""
+    """An alert tells the client why, no request is answered, and the next client is served."""
     with pytest.raises(ssl.SSLError) as refusal:
         ask(mutual, request("/"), client_context(identity))
     assert alert in str(refusal.value.reason)
@@ -170,7 +170,7 @@ def test_mutual_tls_refuses(mutual: Server, identity: Identity | None, alert: st
 
 @pytest.mark.parametrize("identity", [identity for identity, _ in REFUSED.values()], ids=REFUSED)
 def test_mutual_tls_refuses_over_tls_12(mutual: Server, identity: Identity | None) -> None:
-    """Before the handshake is done."""
+    """Before the handshake is finished."""
     with pytest.raises(ssl.SSLError, match="ALERT"):
         connect(mutual, client_context(identity, ssl.TLSVersion.TLSv1_2))
 
@@ -216,7 +216,7 @@ def test_garbage_after_the_handshake_ends_the_connection(secure: Server) -> None
 
 @pytest.mark.slow
 def test_a_client_that_does_not_shake_hands_is_timed_out(secure: Server) -> None:
-    """After ten seconds, whether it said nothing, or half of what it should."""
+    """After ten seconds, whether it sent nothing or half a record."""
     hello = ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
         client_context().wrap_bio(ssl.MemoryBIO(), hello).do_handshake()
@@ -229,7 +229,7 @@ def test_a_client_that_does_not_shake_hands_is_timed_out(secure: Server) -> None
 
 
 def test_a_handshake_byte_by_byte(secure: Server) -> None:
-    """Small pieces are put together."""
+    """Small pieces are reassembled."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = client_context(PINNED).wrap_bio(incoming, outgoing)
     with secure.connect() as client:
@@ -253,7 +253,7 @@ def test_a_handshake_byte_by_byte(secure: Server) -> None:
     ("offered", "chosen"), [(("http/1.1",), "http/1.1"), (("http/1.0", "http/1.1"), "http/1.1"), ((), None)]
 )
 def test_protocols_are_agreed_on(secure: Server, offered: tuple[str, ...], chosen: str | None) -> None:
-    """A client that offers nothing is served all the same."""
+    """A client that offers nothing is served too."""
     with connect(secure, client_context(alpn=offered)) as client:
         assert isinstance(client.socket, ssl.SSLSocket)
         assert client.socket.selected_alpn_protocol() == chosen
@@ -265,7 +265,7 @@ def test_protocols_are_agreed_on(secure: Server, offered: tuple[str, ...], chose
 
 @pytest.mark.parametrize("program", ["whoami", "whereami"])
 def test_curl_speaks_http2(tmp_path: Path, program: str) -> None:
-    """The protocol is agreed on within the handshake, and a client's certificate is shown over it too."""
+    """The handshake negotiates it, and a client's certificate is shown over it too."""
     with started(program, *ROOT.write(tmp_path)) as server:
         mine = ["--cert", str(tmp_path / "tls.crt"), "--key", str(tmp_path / "tls.key")]
         command = ["curl", "-sk", "-m", str(PATIENCE), "--http2", *mine, "-d", "hello", "-w", "%{http_version}"]
@@ -291,7 +291,7 @@ def test_http2_is_drained(tmp_path: Path) -> None:
 
 
 def test_the_end_is_said(secure: Server) -> None:
-    """The last answer is followed by TLS's farewell, so that a client knows it to be whole."""
+    """close_notify follows the last answer, so that a client knows it to be complete."""
     with connect(secure) as client:
         client.send(request("/bench", "Connection: close"))
         assert client.read() is not None
@@ -299,7 +299,7 @@ def test_the_end_is_said(secure: Server) -> None:
 
 
 def receive(client: SSL.Connection) -> bytes:
-    """Some bytes; none after the server's farewell."""
+    """Received bytes; none after the server's close_notify."""
     try:
         return client.recv(65536)
     except SSL.ZeroReturnError:
@@ -325,7 +325,7 @@ def test_a_client_that_has_sent_all_gets_its_answers(secure: Server, farewell: s
 
 
 def memory(server: Server) -> int:
-    """Bytes that the process has in memory."""
+    """The process's resident memory in bytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
@@ -355,7 +355,7 @@ def test_a_large_body_comes_back(secure: Server) -> None:
 
 
 async def test_websockets(secure: Server) -> None:
-    """The echo over TLS: small, large, and its end."""
+    """The echo over TLS: small and large messages, and closing."""
     url = f"https://127.0.0.1:{secure.port}/echo"
     async with (
         aiohttp.ClientSession() as session,
@@ -369,7 +369,7 @@ async def test_websockets(secure: Server) -> None:
 
 
 def test_no_protocol_in_common_is_refused(secure: Server) -> None:
-    """By the alert for it, as Go does; the next client is served."""
+    """By the appropriate alert, as in Go; the next client is served."""
     with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
         connect(secure, client_context(alpn=("http/1.0",)))
     assert ask(secure, request("/health")).status == 200
@@ -378,7 +378,7 @@ def test_no_protocol_in_common_is_refused(secure: Server) -> None:
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sessions_are_resumed(tmp_path: Path, version: ssl.TLSVersion, workers: int) -> None:
-    """By any worker; what the client showed at first is shown again."""
+    """By any worker; the subjects from the first handshake are shown again."""
     context = client_context(PINNED, version)
     session = None
     with started("whoami", *SERVER.write(tmp_path), "--workers", str(workers)) as server:
@@ -414,7 +414,7 @@ def test_whereami(tmp_path: Path) -> None:
 
 
 def test_healthcheck(tmp_path: Path) -> None:
-    """A server may ask itself over TLS, whatever its certificate says."""
+    """A server can check itself over TLS, whatever its certificate says."""
     with started("whoami", *SERVER.write(tmp_path)) as server:
         command = [sys.executable, "-m", "whoami", "healthcheck"]
         env = {"WHOAMI_PORT_NUMBER": str(server.port)}
@@ -430,7 +430,7 @@ CURVE = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETER
 
 @pytest.mark.parametrize("kind", ["chain", "parameters", "one file"])
 def test_files_as_they_come(tmp_path: Path, kind: str) -> None:
-    """The certificate's chain is sent; a key may have its curve before it, or its certificate around it."""
+    """The certificate's chain is sent; a key file may also contain curve parameters or the certificate."""
     identity = issue("leaf", MIDDLE)
     flags = identity.write(tmp_path)
     (tmp_path / "tls.crt").write_bytes(identity.pem + MIDDLE.pem)
@@ -450,7 +450,7 @@ def test_files_as_they_come(tmp_path: Path, kind: str) -> None:
 
 
 def mount(folder: Path, version: str, identity: Identity, authority: Identity = ROOT) -> list[str]:
-    """Files as Kubernetes mounts a secret: links to ``..data``, which is a link to swap. The flags for them."""
+    """Files as Kubernetes mounts a secret: links to ``..data``, a link that is swapped. Returns the flags."""
     target = folder / f"..{version}"
     target.mkdir()
     identity.write(target)
@@ -464,7 +464,7 @@ def mount(folder: Path, version: str, identity: Identity, authority: Identity = 
 
 
 def shown_certificate(server: Server, context: ssl.SSLContext | None = None) -> bytes:
-    """What the server shows to a new connection."""
+    """The certificate that the server presents to a new connection."""
     with connect(server, context) as client:
         assert isinstance(client.socket, ssl.SSLSocket)
         found = client.socket.getpeercert(binary_form=True)
@@ -473,7 +473,7 @@ def shown_certificate(server: Server, context: ssl.SSLContext | None = None) -> 
 
 
 def test_a_rotated_certificate_serves_new_connections(tmp_path: Path) -> None:
-    """Through the links' swap and without a restart; a connection that is open goes on."""
+    """By swapping the link, without a restart; an open connection continues."""
     renewed = issue("renewed")
     with started("whoami", *mount(tmp_path, "1", SERVER)) as server, connect(server) as open_before:
         assert shown_certificate(server) == SERVER.pem
@@ -485,7 +485,7 @@ def test_a_rotated_certificate_serves_new_connections(tmp_path: Path) -> None:
 
 
 def test_rotated_authorities_are_those_of_new_connections(tmp_path: Path) -> None:
-    """The clients of the old one are refused from then on."""
+    """Clients of the old one are refused from then on."""
     flags = [*mount(tmp_path, "1", SERVER), "--cacert", str(tmp_path / "ca.crt")]
     context = client_context(issue("other", OTHER_ROOT))
 
@@ -502,7 +502,7 @@ def test_rotated_authorities_are_those_of_new_connections(tmp_path: Path) -> Non
 
 
 def test_a_broken_pair_leaves_the_old_one_in_use(tmp_path: Path) -> None:
-    """With one line in the log; when the pair is whole, it is taken."""
+    """With one line in the log; a valid pair is used later."""
     renewed = issue("renewed")
     with started("whoami", *SERVER.write(tmp_path)) as server:
         (tmp_path / "tls.crt").write_bytes(renewed.pem)
@@ -513,7 +513,7 @@ def test_a_broken_pair_leaves_the_old_one_in_use(tmp_path: Path) -> None:
         wait_for(lambda: shown_certificate(server) == renewed.pem)
 
 
-# the start and the end
+# startup and shutdown
 
 
 ENCRYPTED = SERVER.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
@@ -563,13 +563,13 @@ def test_bad_files_end_the_start(
 
 
 def test_without_tls_nothing_of_it_is_loaded() -> None:
-    """The start costs no more than before."""
+    """Startup costs no more than before."""
     code = "import sys, whoami.cli, whereami.cli; print({'OpenSSL', 'cryptography'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
 def test_a_signal_drains(tmp_path: Path) -> None:
-    """A request in flight is answered, a handshake under way is finished and its request answered."""
+    """A request in flight is answered, a handshake in progress is finished and its request answered."""
     with started("whoami", *SERVER.write(tmp_path)) as server, connect(server) as idle, connect(server) as busy:
         late = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
         busy.send(request("/?wait=2s"))
@@ -589,7 +589,7 @@ def test_a_signal_drains(tmp_path: Path) -> None:
 
 
 def test_silent_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
-    """A client that never shook hands is left."""
+    """Clients without a handshake are disconnected."""
     with started("whoami", *SERVER.write(tmp_path)) as server, server.connect() as silent:
         ask(server, request("/bench"))
         start = time.monotonic()

@@ -1,4 +1,4 @@
-"""whoami watch against real servers, behind what stands in front of them in a cluster."""
+"""whoami watch against real servers, behind balancers and proxies as in a cluster."""
 
 import os
 import pty
@@ -23,18 +23,18 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 @pytest.fixture(scope="module")
 def pods() -> Iterator[list[Server]]:
-    """Two of whoami that log each request."""
+    """Two whoami that log each request."""
     with pod("whoami", ONE, "--verbose") as one, pod("whoami", TWO, "--verbose") as two:
         yield [one, two]
 
 
 def served(server: Server, *texts: str) -> int:
-    """How many requests a server has logged that have all these texts in their line."""
+    """The number of logged requests whose lines contain all these texts."""
     return sum(all(text in line for text in ("HTTP/", *texts)) for line in list(server.err))
 
 
 def wait_for_log(pods: list[Server], before: list[int], number: int) -> list[int]:
-    """How many requests each has served since, once all are logged."""
+    """Waits until all are logged; returns how many requests each server got since."""
 
     def since() -> list[int]:
         return [served(each) - old for each, old in zip(pods, before, strict=True)]
@@ -44,7 +44,7 @@ def wait_for_log(pods: list[Server], before: list[int], number: int) -> list[int
 
 
 def test_a_service_picks_a_pod_for_each_connection(pods: list[Server]) -> None:
-    """The four ways, and every number is the servers' own."""
+    """Four ways, and every number matches the servers'."""
     before = [served(each) for each in pods]
     with balancer([each.port for each in pods]) as service:
         watched = run_watch("--all", service.url)
@@ -59,7 +59,7 @@ def test_a_service_picks_a_pod_for_each_connection(pods: list[Server]) -> None:
 
 
 def test_kubia_tells_its_node() -> None:
-    """It has no gRPC, which is no loss."""
+    """It has no gRPC, which does not count as a loss."""
     with (
         pod("whereami", "kubia-0", env={"nodename": "worker1"}) as one,
         pod("whereami", "kubia-1", env={"NODE_NAME": "worker2"}) as two,
@@ -72,11 +72,11 @@ def test_kubia_tells_its_node() -> None:
         assert lines[4].endswith("not spoken here")
         assert watched.status == 0
         said = [sum("Received request" in line for line in server.out) for server in (one, two)]
-        assert said == [10 + 5 + 1, 10 + 5]  # and the one call that showed that it has no gRPC
+        assert said == [10 + 5 + 1, 10 + 5]  # plus the one call that found no gRPC
 
 
 def test_nginx_spreads_requests_of_one_connection(pods: list[Server], tmp_path: Path) -> None:
-    """Over TLS, with an authority that is trusted; every number is the servers' own."""
+    """Over TLS, with a trusted authority; every number matches the servers'."""
     authority = issue("authority", is_authority=True)
     (tmp_path / "ca.crt").write_bytes(authority.pem)
     identity = issue("whoami", authority, hosts=("whoami.example",))
@@ -97,7 +97,7 @@ def test_nginx_spreads_requests_of_one_connection(pods: list[Server], tmp_path: 
 
 @pytest.mark.slow
 def test_traefik_with_a_sticky_cookie(pods: list[Server]) -> None:
-    """Who keeps cookies stays with a pod; who keeps none sees both."""
+    """With cookies, a client stays with one pod; without, it sees both."""
     ports = [each.port for each in pods]
     with traefik(ports, tls=issue("whoami"), scheme="h2c", sticky="who", prefix="/whoareyou") as proxy:
         url = ["--insecure", f"{proxy.url}/whoareyou"]
@@ -113,7 +113,7 @@ def test_traefik_with_a_sticky_cookie(pods: list[Server]) -> None:
 
 
 def test_a_proxy_that_refuses_http2(pods: list[Server]) -> None:
-    """It says so in the TLS handshake, as Go's servers do: no loss, but a note."""
+    """It refuses in the TLS handshake, as Go's servers do: a remark, not a loss."""
     with traefik([each.port for each in pods], tls=issue("whoami"), http2=False) as proxy:
         watched = run_watch("-n", "4", "--all", "--insecure", proxy.url)
     assert (watched.status, watched.out.count("not spoken here")) == (0, 2)
@@ -121,7 +121,7 @@ def test_a_proxy_that_refuses_http2(pods: list[Server]) -> None:
 
 
 def test_traefik_without_tls_speaks_http2_too(pods: list[Server]) -> None:
-    """With prior knowledge; gRPC goes through where the pods are asked by HTTP/2, else it is missing."""
+    """With prior knowledge; gRPC passes if the backends use HTTP/2, otherwise it is missing."""
     with traefik([each.port for each in pods], scheme="h2c") as proxy:
         watched = run_watch("-n", "10", "--all", proxy.url)
     assert watched.status == 0
@@ -136,7 +136,7 @@ def test_traefik_without_tls_speaks_http2_too(pods: list[Server]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["new connections", "keep-alive", "HTTP/2"])
 def test_a_rollout_is_seen(pods: list[Server], way: str) -> None:
-    """A pod joins and another leaves; nothing is lost, and every number is the servers' own."""
+    """A pod joins and another leaves; nothing is lost, and every number matches the servers'."""
     flags = {"new connections": [], "keep-alive": ["--keep-alive"], "HTTP/2": ["--http2"]}[way]
     with (
         pod("whoami", "whoami-6c4f9d-old1x", "--verbose") as old,
@@ -163,7 +163,7 @@ def test_a_rollout_is_seen(pods: list[Server], way: str) -> None:
 
 
 def test_a_pod_that_is_killed_loses_requests() -> None:
-    """They are counted as what they were, and the exit status says so."""
+    """They are counted by kind, and the exit status is 1."""
     with (
         pod("whoami", ONE) as kept,
         pod("whoami", TWO) as killed,
@@ -172,7 +172,7 @@ def test_a_pod_that_is_killed_loses_requests() -> None:
         killed.process.kill()
         killed.process.wait()
         watched = run_watch("-n", "20", service.url)
-        killed.process.returncode = 0  # so that stopping it is no failure
+        killed.process.returncode = 0  # so that stopping it is not a failure
     assert watched.status == 1
     assert watched.summary == "20 requests, 1 pod, 10 lost (refused 0, reset 10, timed out 0, 5xx 0)"
 
@@ -191,7 +191,7 @@ class Terminal:
         self.text = ""
 
     def read_until(self, text: str) -> str:
-        """What was written, once that has come, or all of it at the end."""
+        """The output so far, once it contains a text, or all of it at the end."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.text or not text:
             assert time.monotonic() < deadline, self.text
@@ -203,14 +203,14 @@ class Terminal:
         return self.text
 
     def end(self) -> int:
-        """The exit status, once it has ended and all is read."""
+        """The exit status, after reading all output."""
         self.read_until("")
         os.close(self.master)
         return self.process.wait(PATIENCE)
 
 
 def test_a_terminal_is_redrawn_in_place(pods: list[Server]) -> None:
-    """The lines of a second take the place of those before; Ctrl-C ends it with the summary."""
+    """A second's lines replace the previous ones; Ctrl-C ends with the summary."""
     with balancer([each.port for each in pods]) as service:
         terminal = Terminal("--rate", "40", service.url)
         terminal.read_until("\x1b[3F\x1b[J")
@@ -221,7 +221,7 @@ def test_a_terminal_is_redrawn_in_place(pods: list[Server]) -> None:
 
 
 def test_no_colour_where_none_is_wanted(pods: list[Server]) -> None:
-    """NO_COLOR takes the colours away, a dumb terminal the redrawing too."""
+    """NO_COLOR disables colours; a dumb terminal also disables redrawing."""
     with balancer([each.port for each in pods]) as service:
         plain = Terminal("--rate", "40", "-n", "60", service.url, NO_COLOR="1")
         assert plain.end() == 0
@@ -232,7 +232,7 @@ def test_no_colour_where_none_is_wanted(pods: list[Server]) -> None:
 
 
 def test_a_second_signal_does_not_wait(pods: list[Server]) -> None:
-    """The first one waits for what is under way."""
+    """The first one waits for requests in flight."""
     url = f"http://127.0.0.1:{pods[0].port}/?wait=30s"
     with subprocess.Popen(
         command("--timeout", "1m", url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -279,7 +279,7 @@ def test_a_bad_command_line(arguments: list[str], text: str) -> None:
 
 
 def test_flags_are_listed() -> None:
-    """--help names them, also after a mistake, and the README each of those."""
+    """--help lists them, even after a mistake, and the README lists each of those."""
     watched = run_watch("--nosuch", "--help")
     flags = set(re.findall(r"^  (--?[a-z0-9-]+)", watched.out, re.MULTILINE)) - {"--help"}
     assert watched.status == 0
@@ -288,7 +288,7 @@ def test_flags_are_listed() -> None:
 
 
 def test_a_reader_that_has_enough(pods: list[Server]) -> None:
-    """It ends without a word when nobody reads any more."""
+    """It exits silently when nobody reads any more."""
     words = " ".join(command("--json", "--rate", "100", f"http://127.0.0.1:{pods[0].port}"))
     run = subprocess.run(
         f"{words} | head -1", shell=True, capture_output=True, text=True, timeout=20, check=True

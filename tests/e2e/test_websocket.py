@@ -37,18 +37,18 @@ async def test_messages_come_back(whoami: Server) -> None:
 
 
 async def test_a_message_over_the_limit_ends_the_connection(whoami: Server) -> None:
-    """Without an echo; the server goes on."""
+    """Without an echo; the server keeps serving."""
     async with aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{whoami.port}/echo"
         async with session.ws_connect(url, max_msg_size=0) as websocket:
-            with suppress(ConnectionError):  # it may end while we still send
+            with suppress(ConnectionError):  # it may close while we still send
                 await websocket.send_bytes(bytes((16 << 20) + 1))
             assert (await websocket.receive()).type != aiohttp.WSMsgType.BINARY
     assert whoami.get("/bench").status == 200
 
 
 def test_frames_that_come_with_the_handshake(whoami: Server) -> None:
-    """Fragments are put together, a ping gets a pong, close is answered with its code."""
+    """Fragments are joined, a ping gets a pong, close is answered with its code."""
     with whoami.connect() as client:
         frames = frame(1, b"he", final=False) + frame(0, b"llo") + frame(9, b"?") + frame(8, b"\x03\xe8")
         client.send(request("/echo", *HANDSHAKE) + frames)
@@ -62,7 +62,7 @@ def test_frames_that_come_with_the_handshake(whoami: Server) -> None:
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\x83\x80\0\0\0\0", b"GET / HTTP/1.1\r\n\r\n"])
 def test_broken_frames_end_the_connection_alone(whoami: Server, data: bytes) -> None:
-    """The server goes on."""
+    """The server keeps serving."""
     with whoami.connect() as client:
         client.send(request("/echo", *HANDSHAKE) + data)
         assert client.read() is not None
@@ -80,7 +80,7 @@ def test_broken_frames_end_the_connection_alone(whoami: Server, data: bytes) -> 
     ],
 )
 def test_bad_handshakes_are_refused(whoami: Server, headers: tuple[str, ...], method: str, status: int) -> None:
-    """And the connection can be used on."""
+    """The connection remains usable."""
     with whoami.connect() as client:
         client.send(request("/echo", *headers, method=method))
         answer = client.read()

@@ -1,4 +1,4 @@
-"""docs/what-proxies-do.md, told by real proxies: what comes out of /.raw behind them."""
+"""docs/what-proxies-do.md, verified with real proxies: the output of /.raw behind them."""
 
 import socket
 from collections.abc import Sequence
@@ -33,25 +33,25 @@ Pairs = list[tuple[str, str]]
 
 
 def show(data: bytes) -> str:
-    """Bytes as the page has them: a line each, with tabs and spaces at the end to be seen."""
+    """Bytes as on the page: one line each, with visible tabs and trailing spaces."""
     lines = data.decode().replace(socket.gethostname(), "proxy-1").replace("\t", "\\t").split("\r\n")
     return "\n".join(line[:-1] + "\\x20" if line.endswith(" ") else line for line in lines).rstrip("\n")
 
 
 def split(data: bytes) -> tuple[str, Pairs, bytes]:
-    """Request line, headers with every space, and what follows."""
+    """Request line, headers with every space, and the rest."""
     head, _, rest = data.partition(b"\r\n\r\n")
     line, *fields = head.decode().split("\r\n")
     return line, [(name, value) for name, _, value in (field.partition(":") for field in fields)], rest
 
 
 def values(fields: Pairs, name: str) -> list[str]:
-    """The values of a header, whatever its case, without the spaces around them."""
+    """The values of a header, in any case, stripped."""
     return [value.strip() for key, value in fields if key.lower() == name]
 
 
 def name_case(names: Sequence[str], sent: Sequence[str]) -> str:
-    """What became of the names that were sent."""
+    """How the names changed."""
     if all(name == name.lower() for name in names):
         return "lower"
     kept = [name for name in names if name in sent]
@@ -61,7 +61,7 @@ def name_case(names: Sequence[str], sent: Sequence[str]) -> str:
 
 
 def order(fields: Pairs, sent: Pairs) -> str:
-    """What became of the order."""
+    """How the order changed."""
     before = list(dict.fromkeys(name.lower() for name, _ in sent))
     after = list(dict.fromkeys(name.lower() for name, _ in fields if name.lower() in before))
     if after == [name for name in before if name in after]:
@@ -71,7 +71,7 @@ def order(fields: Pairs, sent: Pairs) -> str:
 
 
 def fate(fields: Pairs, sent: Pairs, name: str) -> str:
-    """What became of a header."""
+    """How a header changed."""
     before, after = values(sent, name), values(fields, name)
     if not after:
         return "dropped"
@@ -83,7 +83,7 @@ def fate(fields: Pairs, sent: Pairs, name: str) -> str:
 
 
 def describe(got: bytes) -> list[tuple[str, str]]:
-    """What a proxy made of the request, aspect by aspect."""
+    """How a proxy changed the request, by aspect."""
     sent_line, sent, _ = split(SENT)
     line, fields, rest = split(got)
     names = [name for name, _ in fields]
@@ -112,7 +112,7 @@ def describe(got: bytes) -> list[tuple[str, str]]:
 
 
 def test_nothing_happens_to_it_without_a_proxy(whoami: Server) -> None:
-    """/.raw gives back what was sent, and the page shows that."""
+    """/.raw returns what was sent, and the page shows that."""
     assert whoami.ask(SENT).body == SENT
     assert f"```http\n{show(SENT)}\n```" in PAGE
 
@@ -126,7 +126,7 @@ def test_the_page_shows_what_a_proxy_makes_of_it(whoami: Server, name: str) -> N
 
 
 def test_the_page_has_the_table(whoami: Server) -> None:
-    """Of all proxies, aspect by aspect."""
+    """For all proxies and aspects."""
     columns = []
     for build in PROXIES.values():
         with build(whoami.port) as proxy:

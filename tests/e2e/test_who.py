@@ -1,4 +1,4 @@
-"""``/.who`` and ``/.events``: what a pod tells of itself and of a request."""
+"""``/.who`` and ``/.events``: a pod's facts about itself and a request."""
 
 import asyncio
 import json
@@ -32,13 +32,13 @@ LINES = re.compile(r"event: (\w+)\ndata: (.*)\n\n")
 
 @pytest.fixture
 def named() -> Iterator[Server]:
-    """A whoami whose manifest names it."""
+    """A whoami with names from a manifest."""
     with started("whoami", "--name", "blue", env=VARIABLES) as server:
         yield server
 
 
 def who(server: Server | Client, target: str = "/.who", *headers: str) -> dict[str, Any]:
-    """The document, of a connection that is there or of a new one."""
+    """The document, over an existing or a new connection."""
     if isinstance(server, Server):
         return dict(json.loads(server.get(target, *headers).body))
     server.send(request(target, *headers))
@@ -48,7 +48,7 @@ def who(server: Server | Client, target: str = "/.who", *headers: str) -> dict[s
 
 
 def test_all_that_is_known(named: Server) -> None:
-    """echo-basic's keys first, then ours, behind any prefix."""
+    """echo-basic's keys first, then ours, with any prefix."""
     told = who(named, "/some/prefix/.who?x=%2F", "X-Two: 1", "X-Two: 2")
     assert list(told) == [*ECHO_BASIC, *OURS]
     expected = {
@@ -64,14 +64,14 @@ def test_all_that_is_known(named: Server) -> None:
 
 
 def test_it_is_never_stored(named: Server) -> None:
-    """Nor taken for another type."""
+    """Nor interpreted as another type."""
     answer = named.get("/.who")
     kept = ("Content-Type", "Cache-Control", "X-Content-Type-Options", "Connection")
     assert [answer.header(name) for name in kept] == ["application/json", "no-store", "nosniff", None]
 
 
 def test_connections_and_requests_are_told_apart(whoami: Server) -> None:
-    """A connection has an id of its own, and counts its requests."""
+    """A connection has its own id, and counts its requests."""
     with whoami.connect() as one, whoami.connect() as two:
         first, second, third = who(one), who(one), who(two)
         assert first["connection"]["peer"] == f"127.0.0.1:{one.port}"
@@ -83,7 +83,7 @@ def test_connections_and_requests_are_told_apart(whoami: Server) -> None:
 
 
 def test_the_connection_is_closed_on_demand(whoami: Server) -> None:
-    """By ?close=true, after the answer."""
+    """With ?close=true, after the answer."""
     with whoami.connect() as client:
         client.send(request("/.who?close=true"))
         answer = client.read()
@@ -93,7 +93,7 @@ def test_the_connection_is_closed_on_demand(whoami: Server) -> None:
 
 
 def test_http2_has_one_connection_whose_streams_count(whoami: Server) -> None:
-    """?close=true ends it by a GOAWAY behind the answer, which names the last stream."""
+    """?close=true closes it with a GOAWAY after the answer, which names the last stream."""
     with RawHttp2(whoami) as client:
         client.send(client.headers(1, *get("/.who")), client.headers(3, *get("/.who?close=true")))
         frames = list(client.frames())
@@ -106,21 +106,21 @@ def test_http2_has_one_connection_whose_streams_count(whoami: Server) -> None:
 
 
 def test_it_waits_as_the_original_does(whoami: Server) -> None:
-    """By ?wait=, in Go's durations."""
+    """With ?wait=, in Go's durations."""
     start = time.monotonic()
     assert who(whoami, "/.who?wait=300ms")["state"] == "serving"
     assert time.monotonic() - start >= 0.3
 
 
 def test_plain_has_none_of_them() -> None:
-    """Then each path is answered as the original answers it."""
+    """The original's answer on each of these paths."""
     with started("whoami", env={"WHOAMI_PLAIN": "true"}) as plain:
         for path in ("/.who", "/.events", "/.live", "/prefix/.live", "/.raw", "/.hops", "/.answer?status=503"):
             assert b"\nGET %s HTTP/1.1\r\n" % path.encode() in plain.get(path).body
 
 
 def test_over_tls(tmp_path: Path) -> None:
-    """What the handshake agreed on, and the client's certificate."""
+    """The handshake's result, and the client's certificate."""
     client = issue("client")
     with (
         started("whoami", *issue("whoami.example").write(tmp_path)) as server,
@@ -145,7 +145,7 @@ def read_event(client: Client) -> tuple[str, dict[str, Any]]:
 
 
 def test_a_stream_tells_the_state_until_the_end() -> None:
-    """At once, each second, with every change of health; and that the server leaves, before it does."""
+    """Immediately, every second, on every change of health; and when the server is about to leave."""
     with started("whoami", env=VARIABLES) as server, server.connect() as client:
         client.send(request("/prefix/.events"))
         head = b"".join(iter(client.reader.readline, b"\r\n")).decode()
@@ -162,11 +162,11 @@ def test_a_stream_tells_the_state_until_the_end() -> None:
         server.process.terminate()
         wait_for(lambda: read_event(client)[0] == "leaving")
         assert client.reader.read() == b"0\r\n\r\n"
-        assert server.process.wait(3) == 0  # well before its grace period is over
+        assert server.process.wait(3) == 0  # well before its grace period ends
 
 
 async def test_as_an_aiohttp_application(aiohttp_client: Any) -> None:
-    """They answer there too, and a stream does not hold up the end."""
+    """They work there too, and a stream does not delay the shutdown."""
     client: TestClient[Any, Any] = await aiohttp_client(build_app(name="blue", environ=[b"NODE_NAME=worker1"]))
     told = await (await client.get("/.who")).json()
     assert (told["name"], told["node"]) == ("blue", "worker1")

@@ -1,4 +1,4 @@
-"""Several processes on one port: they answer as one, and live and end together."""
+"""Several processes on one port: they answer as one, and start and stop together."""
 
 import asyncio
 import os
@@ -16,13 +16,13 @@ ASK = request("/bench")
 
 
 def workers(server: Server) -> list[int]:
-    """The numbers of the worker processes."""
+    """The process ids of the workers."""
     pid = server.process.pid
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def processes_that_answer(server: Server) -> set[int]:
-    """The workers that hold a connection, of some that are made and used."""
+    """The workers that accept some of many connections."""
     holders = set()
     clients = [server.connect() for _ in range(32)]
     try:
@@ -31,7 +31,7 @@ def processes_that_answer(server: Server) -> set[int]:
             assert client.read() is not None
         for pid in workers(server):
             links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
-            if sum("socket:" in link for link in links) > 6:  # more than a worker has of its own
+            if sum("socket:" in link for link in links) > 6:  # more than a worker's own
                 holders.add(pid)
     finally:
         for client in clients:
@@ -40,7 +40,7 @@ def processes_that_answer(server: Server) -> set[int]:
 
 
 def test_connections_are_spread() -> None:
-    """One port, all workers at work, and a line that says how many there are."""
+    """One port, all workers serve, and a line shows their number."""
     with started("whoami", "--workers", "3") as server:
         wait_for(lambda: len(workers(server)) == 3)
         assert len(processes_that_answer(server)) == 3
@@ -48,7 +48,7 @@ def test_connections_are_spread() -> None:
 
 
 def test_health_holds_on_all() -> None:
-    """What a client sets on one worker, every other answers."""
+    """A change on one worker applies to all."""
     with started("whoami", env={"WHOAMI_WORKERS": "3"}) as server:
         for status in (503, 200):
             assert server.get("/health", method="POST", body=b"%d" % status).status == 200
@@ -57,7 +57,7 @@ def test_health_holds_on_all() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_a_dead_worker_is_replaced(number: signal.Signals) -> None:
-    """And said so; what was set stays set, and no connection is refused meanwhile."""
+    """With a log line; the status is kept, and no connection is refused meanwhile."""
     with started("whoami", "--workers", "2") as server:
         server.get("/health", method="POST", body=b"503")
         dead, other = workers(server)
@@ -73,7 +73,7 @@ def test_a_dead_worker_is_replaced(number: signal.Signals) -> None:
 @pytest.mark.parametrize("program", ["whoami", "whereami"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_all(program: str, number: signal.Signals) -> None:
-    """Requests in flight are answered, no worker is left, and the status is 0."""
+    """Requests in flight are answered, no worker remains, and the status is 0."""
     with started(program, "--workers", "2") as server:
         pids = workers(server)
         with server.connect() as client:
@@ -86,17 +86,17 @@ def test_a_signal_ends_all(program: str, number: signal.Signals) -> None:
 
 
 def test_workers_do_not_outlive_their_parent() -> None:
-    """When the first process is killed, the others finish and leave."""
+    """If the first process is killed, the others finish and exit."""
     with started("whoami", "--workers", "2") as server:
         pids = workers(server)
         server.process.kill()
         wait_for(lambda: not [pid for pid in pids if is_alive(pid)])
         server.process.wait()
-        server.process.returncode = 0  # as it was meant here
+        server.process.returncode = 0  # intended here
 
 
 def is_alive(pid: int) -> bool:
-    """Whether it runs; one that nobody has reaped yet does not."""
+    """Whether it runs; an unreaped zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_a_second_signal_ends_all_at_once() -> None:
-    """With the status that a shell gives for it."""
+    """With the status that a shell uses for it."""
     with started("whoami", "--workers", "2") as server, server.connect() as client:
         client.send(request("/?wait=1m"))
         wait_for(lambda: not has_unread(server))
@@ -114,13 +114,13 @@ def test_a_second_signal_ends_all_at_once() -> None:
         server.process.terminate()
         assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
         wait_for(lambda: not [pid for pid in pids if is_alive(pid)])
-        server.process.returncode = 0  # as it was meant here
+        server.process.returncode = 0  # intended here
 
 
 @pytest.mark.parametrize("after", ["1", "2"])
 @pytest.mark.parametrize("before", ["1", "2"])
 def test_it_can_be_started_again_at_once(before: str, after: str) -> None:
-    """Connections that the kernel has not quite forgotten do not keep the port, whatever the workers."""
+    """Connections in TIME_WAIT do not block the port, whatever the number of workers."""
     with started("whoami", "--workers", before) as first:
         for _ in range(20):
             assert first.get("/bench", "Connection: close").status == 200  # the server closes first
@@ -132,7 +132,7 @@ def test_it_can_be_started_again_at_once(before: str, after: str) -> None:
 @pytest.mark.parametrize("after", ["1", "2"])
 @pytest.mark.parametrize("before", ["1", "2"])
 def test_a_taken_port_is_told(before: str, after: str) -> None:
-    """Though workers share theirs, two servers do not."""
+    """Workers share a port, but two servers do not."""
     with started("whoami", "--workers", before) as server:
         command = [sys.executable, "-m", "whoami", "--workers", after, "--port", str(server.port)]
         second = subprocess.run(command, capture_output=True, text=True, env={}, check=False)
@@ -141,7 +141,7 @@ def test_a_taken_port_is_told(before: str, after: str) -> None:
 
 
 async def test_no_log_line_is_lost_or_torn() -> None:
-    """All workers write to one log, each request has its line."""
+    """All workers write to one log, and each request has its line."""
     with started("whereami", "--workers", "2") as server:
 
         def ask() -> None:
@@ -171,7 +171,7 @@ async def test_no_log_line_is_lost_or_torn() -> None:
     ids=["no cgroup", "v2 without limit", "half a CPU", "one CPU", "v1 without limit", "v1", "outer group"],
 )
 def test_auto_follows_the_quota(tmp_path: Path, files: dict[str, str], expected: int | None) -> None:
-    """The tightest quota of all groups around the process, and never more than its affinity allows."""
+    """The smallest quota of all cgroups around the process, and never more than its affinity."""
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

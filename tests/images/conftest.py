@@ -1,4 +1,4 @@
-"""The images, built once for all tests by the command that people type."""
+"""The images, built once for all tests with the documented command."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ http: {addr: 127.0.0.1:0}
 
 @pytest.fixture(scope="session")
 def prefix() -> Iterator[str]:
-    """What stands before the names of the images made for these tests."""
+    """The prefix of the names of these tests' images."""
     require("docker")
     prefix = unique("images") + "/"
     try:

@@ -1,4 +1,4 @@
-"""A container engine's command line, and containers that are asked like any other server."""
+"""A container engine's command line, and containers used like any other server."""
 
 import contextlib
 import json
@@ -10,38 +10,38 @@ from typing import Any
 
 from tests.server import Server
 
-# What the labs' pods have: the restricted Pod Security Standard
+# Like the labs' pods: the restricted Pod Security Standard
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 USER = "65532:65532"
 
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> str:
-    """The standard output of a command that has to succeed."""
+    """The standard output of a command that must succeed."""
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})})
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
 
 def docker(*arguments: str) -> str:
-    """The standard output of a docker command that has to succeed."""
+    """The standard output of a docker command that must succeed."""
     return run("docker", *arguments)
 
 
 def inspect(name: str) -> dict[str, Any]:
-    """What the engine knows of a container or an image."""
+    """The engine's description of a container or image."""
     found: list[dict[str, Any]] = json.loads(docker("inspect", name))
     return found[0]
 
 
 def network(name: str) -> dict[str, Any]:
-    """A container's place in the one network that it is in."""
+    """A container's settings in its only network."""
     (found,) = inspect(name)["NetworkSettings"]["Networks"].values()
     place: dict[str, Any] = found
     return place
 
 
 def unique(kind: str) -> str:
-    """A name that nobody else has."""
+    """A unique name."""
     return f"{kind}-test-{uuid.uuid4().hex[:10]}"
 
 
@@ -59,7 +59,7 @@ class Container(Server):
         return subprocess.run(["docker", "exec", self.name, *command], capture_output=True, text=True)
 
     def state(self) -> dict[str, Any]:
-        """What the engine says of the container's process."""
+        """The engine's view of the container's process."""
         state: dict[str, Any] = inspect(self.name)["State"]
         return state
 
@@ -72,7 +72,7 @@ def contained(
     env: Mapping[str, str] | None = None,
     options: Sequence[str] = HARDENED,
 ) -> Iterator[Container]:
-    """A container that listens, stopped as a terminal or an engine does, checked and removed at the end."""
+    """A listening container, stopped like by a terminal or engine, then checked and removed."""
     variables = [f"--env={name}={value}" for name, value in (env or {}).items()]
     container = Container(image, arguments, [*options, *variables], port)
     try:

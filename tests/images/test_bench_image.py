@@ -1,4 +1,4 @@
-"""`make bench-image`: the figures of a start."""
+"""`make bench-image`: startup figures."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.images.engine import docker, run
 
 @pytest.mark.slow
 def test_figures_are_printed_and_nothing_is_left(prefix: str) -> None:
-    """For each server: docker run and process start to the first answer, and memory; no container stays."""
+    """For each server: docker run and process start to the first answer, and memory; no container remains."""
     before = containers(prefix)
     said = run("make", "--directory", str(ROOT), "bench-image", f"PREFIX={prefix}", env={"ROUNDS": "1"})
     rows = re.findall(r"^(\w+) +(\d+) ms +(\d+) ms +([\d.]+) MB$", said, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What the images are: their size, their settings, their files."""
+"""Properties of the images: size, settings, files."""
 
 import gzip
 import io
@@ -32,7 +32,7 @@ def files(image: str) -> dict[str, tarfile.TarInfo]:
 
 @pytest.mark.parametrize(("name", "limit"), [("whoami", 20 * MEGABYTE), ("whereami", 35 * MEGABYTE)])
 def test_an_image_is_small(prefix: str, name: str, limit: int) -> None:
-    """What `docker save | gzip` makes of it stays under the limit, in bytes."""
+    """The output of `docker save | gzip` stays under the limit, in bytes."""
     saved = subprocess.run(["docker", "save", f"{prefix}{name}"], check=True, capture_output=True).stdout
     assert len(gzip.compress(saved, 6)) < limit
 
@@ -47,20 +47,20 @@ def test_an_image_is_small(prefix: str, name: str, limit: int) -> None:
 def test_a_server_image_starts_the_program_itself(
     prefix: str, name: str, command: dict[str, Any], ports: dict[str, Any]
 ) -> None:
-    """Exec form, so that flags can be appended and signals arrive; the port and the health check are said."""
+    """Exec form, so that flags can be appended and signals arrive; with a port and a health check."""
     config = inspect(f"{prefix}{name}")["Config"]
     assert {key: config[key] for key in command} == command
     assert config["ExposedPorts"] == ports
     assert config["Healthcheck"]["Test"] == ["CMD", f"/usr/bin/{name}", "healthcheck"]
     assert config.get("StopSignal") is None
     assert config.get("Volumes") is None
-    # whoami shows its environment to clients: only the search path, which engines set by themselves
+    # whoami shows its environment to clients: only the search path, which engines set themselves
     assert all(entry.startswith("PATH=") for entry in config["Env"] or [])
 
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_says_what_it_is(prefix: str, name: str) -> None:
-    """A numeric user that is not root, and the labels of the OCI."""
+    """A numeric non-root user, and the OCI labels."""
     config = inspect(f"{prefix}{name}")["Config"]
     assert config["User"] == USER
     labels = {label: config["Labels"][f"org.opencontainers.image.{label}"] for label in LABELS}
@@ -85,7 +85,7 @@ def test_an_image_has_the_version_and_latest(prefix: str, name: str) -> None:
     ],
 )
 def test_a_server_image_holds_no_other_program(prefix: str, name: str, programs: set[str]) -> None:
-    """No shell, no package manager, no pip; nothing that its user may write or become root by."""
+    """No shell, package manager or pip; nothing that its user may write or use to become root."""
     found = files(f"{prefix}{name}")
     folders = ("bin/", "sbin/", "usr/bin/", "usr/sbin/", "usr/local/bin/", "usr/local/sbin/", "opt/")
     assert {path for path in found if path.startswith(folders)} == {

@@ -1,4 +1,4 @@
-"""compose.yaml: the labs without a cluster, brought up as it says, by the compose tool that is there."""
+"""compose.yaml: the labs without a cluster, started with the installed compose tool."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ from tests.images.engine import docker, run, unique
 from tests.needs import require, works
 from tests.server import PATIENCE, Answer, Client, request, wait_for
 
-ENOUGH = 60  # requests; that one of three replicas gets none of them happens once in ten billion runs
+ENOUGH = 60  # requests; the probability that one of three replicas gets none is one in ten billion
 REPLICAS = {"whoami": 2, "whoareyou": 3, "kubia": 3}
 
 
@@ -33,7 +33,7 @@ class Labs:
         return run(*self.command, *arguments, env=self.env)
 
     def up(self) -> None:
-        """Bring everything up, and wait until nginx finds each service."""
+        """Starts everything, and waits until nginx finds each service."""
         self.compose("build", "nginx")
         self.compose("up", "--detach", "--no-build")
         self.port = int(self.compose("port", "nginx", "8080").strip().rpartition(":")[2])
@@ -41,7 +41,7 @@ class Labs:
             wait_for(partial(self.serves, name), within=30)
 
     def serves(self, service: str) -> bool:
-        """Whether nginx finds a replica of a service by now."""
+        """Whether nginx finds a replica of a service."""
         return self.get(f"{service}.localhost").status == 200
 
     def get(self, host: str, path: str = "/", *headers: str) -> Answer:
@@ -54,7 +54,7 @@ class Labs:
             return answer
 
     def on_utils(self, command: str) -> str:
-        """What a shell command prints in the utils container."""
+        """The output of a shell command in the utils container."""
         return self.compose("exec", "-T", "utils", "bash", "-c", command)
 
     def containers(self, service: str) -> set[str]:
@@ -74,7 +74,7 @@ def labs(prefix: str) -> Iterator[Labs]:
 
 
 def hit(answer: Answer) -> str:
-    """Which replica answered."""
+    """The replica that answered."""
     found = re.search(rb"Hostname: (\w+)|You've hit (\w+) ", answer.body)
     assert found, answer
     return (found[1] or found[2]).decode()
@@ -157,7 +157,7 @@ def test_utils_reaches_kubia_by_its_name(labs: Labs) -> None:
 
 
 def test_the_commands_of_the_readme(labs: Labs) -> None:
-    """Each prints what it is there for; up and down are what these tests stand on."""
+    """Each prints what is documented; the tests themselves use up and down."""
     blocks = re.findall(r"```sh\n(docker compose up .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     first, *commands, last = blocks[0].splitlines()
     assert (first, last) == ("docker compose up --build --detach", "docker compose down")
@@ -173,7 +173,7 @@ def test_the_commands_of_the_readme(labs: Labs) -> None:
 
 @pytest.mark.slow
 def test_a_replaced_replica_is_found(labs: Labs) -> None:
-    """nginx asks for the addresses again: the labs answer on after a replica went and came back elsewhere."""
+    """nginx resolves again: the labs keep answering after a replica restarts with another address."""
     victim = sorted(labs.containers("whoareyou"))[0]
     docker("kill", victim)
     assert {labs.get("whoareyou.localhost").status for _ in range(20)} == {200}

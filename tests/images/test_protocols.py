@@ -1,4 +1,4 @@
-"""Each protocol in the finished image, which holds only a part of Python's library, asked by the labs' curl."""
+"""Each protocol in the finished image, which contains only a part of Python's library, with the labs' curl."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ def secure(prefix: str, mounted: str) -> Iterator[Container]:
 
 
 def curl(prefix: str, mounted: str, server: Container, *arguments: str) -> str:
-    """What curl of the whereami image prints of a server called whoami.test, and the version of HTTP."""
+    """The output of the whereami image's curl for a server called whoami.test, and the HTTP version."""
     address = network(server.name)["IPAddress"]
     image = [*HARDENED, mounted, "--entrypoint=/usr/bin/curl", f"{prefix}whereami"]
     always = ["--silent", "--show-error", "--write-out", "%{http_version}"]
@@ -45,7 +45,7 @@ def curl(prefix: str, mounted: str, server: Container, *arguments: str) -> str:
 
 @pytest.mark.parametrize("flag", ["--http1.1", "--http2", "--http2-prior-knowledge"])
 def test_cleartext(prefix: str, mounted: str, whoami_container: Container, flag: str) -> None:
-    """HTTP/1.1, the upgrade to HTTP/2, and HTTP/2 at once."""
+    """HTTP/1.1, the upgrade to HTTP/2, and HTTP/2 with prior knowledge."""
     version = "1.1" if flag == "--http1.1" else "2"
     assert curl(prefix, mounted, whoami_container, flag, "http://whoami.test/bench") == f"1{version}"
 
@@ -69,12 +69,12 @@ def test_grpc(whoami_container: Container) -> None:
 
 
 def test_the_health_check_speaks_tls(secure: Container) -> None:
-    """Where whoami serves TLS, the check is given the URL."""
+    """If whoami serves TLS, the check gets the URL."""
     assert secure.execute("whoami", "healthcheck", "https://127.0.0.1:80/health").returncode == 0
 
 
 def test_the_image_holds_all_that_the_servers_import(prefix: str) -> None:
-    """Also what is imported late, in a function, on the first use of a protocol."""
+    """Including late imports in functions, on the first use of a protocol."""
     names = sorted(set().union(*map(imports, MODULES)))
     program = f"import importlib\nfor name in {names}: importlib.import_module(name)\nprint('all')"
     python = ["--entrypoint=/usr/bin/python3", f"{prefix}whoami", "-I", "-c", program]

@@ -1,4 +1,4 @@
-"""What the README says of the images, run as it is typed."""
+"""The README's section on images, run as documented."""
 
 import re
 import subprocess
@@ -18,14 +18,14 @@ ROWS = [
 
 
 def shell(command: str) -> str:
-    """What a command prints, run where the README is."""
+    """The output of a command run in the README's folder."""
     return run("sh", "-c", f"cd '{ROOT}' && {command}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_the_table_is_true(prefix: str, row: list[str]) -> None:
-    """Sizes, roughly, the user, the port, and each named tool."""
+    """Sizes, approximately, the user, the port, and each named tool."""
     name, holds, size, user, port = row
     config = inspect(f"{prefix}{name}")["Config"]
     assert config["User"].split(":")[0] == user
@@ -39,7 +39,7 @@ def test_the_table_is_true(prefix: str, row: list[str]) -> None:
 
 
 def test_the_commands_to_build_run_and_push(prefix: str, registry: str) -> None:
-    """docker build, run, tag, push, images: as typed, but for an own name, a free port and a registry."""
+    """docker build, run, tag, push, images: as documented, except for names, a free port and a registry."""
     own = unique("readme")
     (block,) = (block for block in BLOCKS if block.startswith("docker build "))
     typed = re.sub(r"(?<= )whoami(?= |$)", f"{own}/whoami", block, flags=re.MULTILINE)
@@ -58,7 +58,7 @@ def test_the_commands_to_build_run_and_push(prefix: str, registry: str) -> None:
 
 
 def test_the_restricted_command(prefix: str) -> None:
-    """The flags that take everything away leave a server that answers."""
+    """A server still answers with the most restrictive flags."""
     (command,) = (block.strip() for block in BLOCKS if block.startswith("docker run --read-only"))
     name = unique("readme")
     typed = command.replace("docker run", f"docker run --detach --name {name}").replace(

@@ -44,7 +44,7 @@ def containers(prefix: str) -> Iterator[Servers]:
 
 @pytest.fixture(scope="module")
 def seen(prefix: str) -> dict[str, Seen]:
-    """What each container sees, by its name: asked of the engine and of iproute2, not of the server."""
+    """Each container's view, from the engine and iproute2, not from the server."""
 
     class Known(dict[str, Seen]):
         def __missing__(self, name: str) -> Seen:
@@ -65,7 +65,7 @@ def seen(prefix: str) -> dict[str, Seen]:
 def test_container_answers_as_the_original(
     case: dict[str, Any], containers: Servers, seen: dict[str, Seen]
 ) -> None:
-    """Whatever was recorded of the original, the container answers the same."""
+    """Every recorded answer of the original is the same as the container's."""
     container = containers[settings(case)]
     assert isinstance(container, Container)
     replay(case, container, lambda client: seen[container.name])

@@ -1,4 +1,4 @@
-"""How the servers live in a container: restricted, on port 80, with health, until a signal ends them."""
+"""The servers in a container: restricted, on port 80, with health checks, until a signal."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ PORTS = {"whoami": 80, "whereami": 8080}
 
 @pytest.mark.parametrize("fixture", ["whoami_container", "whereami_container"])
 def test_a_server_runs_as_restricted_as_can_be(fixture: str, request: pytest.FixtureRequest) -> None:
-    """Not root, no capability, no way to new privileges, a root file system that can't be written."""
+    """Not root, no capabilities, no new privileges, and a read-only root file system."""
     container: Container = request.getfixturevalue(fixture)
     assert container.get("/").status == 200
     pid = container.state()["Pid"]
@@ -46,7 +46,7 @@ def test_there_is_no_shell(fixture: str, shell: str, request: pytest.FixtureRequ
 
 @pytest.mark.parametrize("name", PORTS)
 def test_nothing_is_written(prefix: str, name: str) -> None:
-    """Even where it may, a server that has answered all its paths has changed no file."""
+    """A server that has answered all its paths has changed no file, even with a writable file system."""
     with contained(f"{prefix}{name}", port=PORTS[name], options=()) as container:
         for path in (
             "/",
@@ -64,7 +64,7 @@ def test_nothing_is_written(prefix: str, name: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 @pytest.mark.parametrize("name", PORTS)
 def test_a_signal_ends_process_1(prefix: str, name: str, number: signal.Signals) -> None:
-    """The program is process 1, gets the signal, and leaves with status 0 long before the engine kills it."""
+    """The program is process 1, gets the signal, and exits with status 0 long before it is killed."""
     with contained(f"{prefix}{name}", port=PORTS[name]) as container:
         assert container.get("/").status == 200
         docker("kill", "--signal", number.name, container.name)
@@ -73,7 +73,7 @@ def test_a_signal_ends_process_1(prefix: str, name: str, number: signal.Signals)
 
 
 def test_docker_stop_lets_requests_finish(prefix: str) -> None:
-    """A request in progress gets its answer; then the container ends by itself."""
+    """A request in flight gets its answer; then the container exits by itself."""
     answers: list[Answer] = []
     with contained(f"{prefix}whoami", "--verbose") as container:
         asking = threading.Thread(target=lambda: answers.append(container.get("/?wait=2s")))
@@ -86,25 +86,25 @@ def test_docker_stop_lets_requests_finish(prefix: str) -> None:
 
 
 def _connections(container: Container) -> int:
-    """How many clients are connected, by the kernel's table; 01 is ESTABLISHED."""
+    """The number of connected clients in the kernel's table; 01 is ESTABLISHED."""
     with open(f"/proc/{container.state()['Pid']}/net/tcp6") as table:
         return sum(line.split()[3] == "01" for line in table)
 
 
 def processes(container: Container) -> set[int]:
-    """The ids of a container's processes, as this machine counts them; zombies too."""
+    """The ids of a container's processes on this machine, including zombies."""
     return {int(line) for line in docker("top", container.name, "-o", "pid").splitlines()[1:]}
 
 
 def test_workers_follow_the_containers_cpus(prefix: str) -> None:
-    """`--workers auto` goes by the CPUs that the container may use, not by the machine's."""
+    """`--workers auto` uses the container's CPUs, not the machine's."""
     with contained(f"{prefix}whoami", "--workers", "auto", options=[*HARDENED, "--cpus=1"]) as container:
         assert container.get("/").status == 200
         assert len(processes(container)) == 1
 
 
 def test_process_1_replaces_workers_and_leaves_no_zombie(prefix: str) -> None:
-    """A worker that dies is replaced; nothing of it stays; SIGTERM ends all."""
+    """A crashed worker is replaced and reaped; SIGTERM ends all."""
     with contained(f"{prefix}whoami", "--workers", "2", options=HARDENED) as container:
         first = container.state()["Pid"]
         wait_for(lambda: len(processes(container)) == 3)
@@ -117,13 +117,13 @@ def test_process_1_replaces_workers_and_leaves_no_zombie(prefix: str) -> None:
 
 
 def has_health(container: Container, health: str) -> Callable[[], bool]:
-    """Whether the engine says so by now."""
+    """Whether the engine reports this health."""
     return lambda: container.state()["Health"]["Status"] == health
 
 
 @pytest.mark.parametrize("name", PORTS)
 def test_the_engine_sees_the_health(prefix: str, name: str) -> None:
-    """The image's own check, made to run more often here, finds the server healthy."""
+    """The image's own check, run more often here, finds the server healthy."""
     options = [*HARDENED, "--health-interval=500ms"]
     with contained(f"{prefix}{name}", port=PORTS[name], options=options) as container:
         wait_for(has_health(container, "healthy"), within=20)
@@ -139,7 +139,7 @@ def test_the_engine_sees_illness_and_recovery(prefix: str) -> None:
 
 
 def test_the_health_check_follows_the_port_variable(prefix: str) -> None:
-    """Another port by WHOAMI_PORT_NUMBER is checked too; by --port alone it can't be known."""
+    """A port in WHOAMI_PORT_NUMBER is checked; one in --port is unknown to the check."""
     with contained(f"{prefix}whoami", port=8000, env={"WHOAMI_PORT_NUMBER": "8000"}) as container:
         assert container.execute("whoami", "healthcheck").returncode == 0
         assert (
@@ -148,7 +148,7 @@ def test_the_health_check_follows_the_port_variable(prefix: str) -> None:
 
 
 class TestWherePort80IsPrivileged:
-    """An engine that leaves the kernel's setting as it is: ports below 1024 are for root."""
+    """An engine that keeps the kernel's default: ports below 1024 are for root."""
 
     STRICT = (*HARDENED, "--sysctl=net.ipv4.ip_unprivileged_port_start=1024")
 
@@ -177,7 +177,7 @@ class TestWherePort80IsPrivileged:
 
 
 def test_a_container_is_a_server_like_any_other(whoami_container: Container) -> None:
-    """It tells the host name and the address that the engine gave it."""
+    """It shows the host name and address that the engine assigned."""
     assert isinstance(whoami_container, Server)
     text = whoami_container.get("/").body.decode()
     assert f"Hostname: {inspect(whoami_container.name)['Config']['Hostname']}\n" in text

@@ -1,4 +1,4 @@
-"""`make sbom`: what is in the images, in CycloneDX."""
+"""`make sbom`: the contents of the images in CycloneDX format."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def inventories(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def packages(inventory: dict[str, Any], kind: str) -> dict[str, str]:
-    """The versions of an inventory's packages of a kind, by name."""
+    """The versions of an inventory's packages of one kind, by name."""
     purls = [component.get("purl", "") for component in inventory["components"]]
     found = (re.match(rf"pkg:{kind}/(?:debian/)?([^@]+)@([^?]+)(?!.*arch=source)", purl) for purl in purls)
     return {match[1]: match[2] for match in found if match}
@@ -29,7 +29,7 @@ def packages(inventory: dict[str, Any], kind: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["whoami", "whereami"])
 def test_every_pinned_wheel_is_listed(inventories: dict[str, dict[str, Any]], name: str) -> None:
-    """The wheels of the lock file in their versions, but those that an image does not hold."""
+    """The lock file's wheels and versions, except those that the image does not contain."""
     inventory = inventories[name]
     assert inventory["bomFormat"] == "CycloneDX"
     locked = dict(re.findall(r"^(\S+)==(\S+)", (ROOT / "requirements/server.txt").read_text(), re.MULTILINE))
@@ -52,7 +52,7 @@ def test_every_pinned_wheel_is_listed(inventories: dict[str, dict[str, Any]], na
 def test_debian_packages_are_listed(
     inventories: dict[str, dict[str, Any]], name: str, holds: set[str], holds_not: set[str]
 ) -> None:
-    """Those of which the image has files, and no other."""
+    """Those with files in the image, and no other."""
     debian = packages(inventories[name], "deb")
     assert holds <= set(debian)
     assert not holds_not & set(debian)

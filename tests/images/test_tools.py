@@ -21,7 +21,7 @@ from tests.images.engine import HARDENED, Container, docker, network, unique
 def test_whereami_has_curl_and_ping(
     whereami_container: Container, whoami_container: Container, command: str, shown: str
 ) -> None:
-    """`docker exec … curl …` as the labs' `kubectl exec … -- curl …`."""
+    """`docker exec … curl …`, like the labs' `kubectl exec … -- curl …`."""
     done = whereami_container.execute(
         *command.format(whoami=network(whoami_container.name)["IPAddress"]).split()
     )
@@ -30,7 +30,7 @@ def test_whereami_has_curl_and_ping(
 
 
 def test_whereamis_curl_trusts_the_usual_authorities(whereami_container: Container) -> None:
-    """It can TLS and finds Mozilla's authorities; here nobody answers in TLS, which it says."""
+    """It supports TLS and finds Mozilla's authorities; here no server speaks TLS, and it says so."""
     done = whereami_container.execute("curl", "--silent", "--verbose", "https://localhost:8080")
     assert done.returncode == 35
     assert "CAfile: /etc/ssl/certs/ca-certificates.crt" in done.stderr
@@ -69,7 +69,7 @@ def test_utils_has_the_labs_clients(utils: str, whoami_container: Container, com
 
 
 def test_tcpdump_captures_where_a_capability_allows_it(utils: str, prefix: str) -> None:
-    """As root with an engine's usual capabilities, as lab 7 starts it; else it says in a line what it lacks."""
+    """As root with default capabilities, as in lab 7; otherwise one line says what is missing."""
     refused = subprocess.run(["docker", "exec", utils, "tcpdump", "-c", "1"], capture_output=True, text=True)
     assert "You don't have permission to perform this capture" in refused.stderr
     capture = "ping -q -i 0.2 localhost >/dev/null & timeout 10 tcpdump -Z root -c 1 -ni any icmp"
@@ -78,12 +78,12 @@ def test_tcpdump_captures_where_a_capability_allows_it(utils: str, prefix: str) 
 
 
 def test_utils_stays_on_glibc(utils: str) -> None:
-    """Its resolver orders addresses as the labs on DNS show it; another C library's would not."""
+    """Its resolver sorts addresses as the DNS labs show; another C library's does not."""
     assert "GLIBC" in docker("exec", utils, "ldd", "--version")
 
 
 def test_utils_stays_until_it_is_stopped(prefix: str) -> None:
-    """It runs with nothing to do, and ends with status 0 as soon as it gets SIGTERM."""
+    """It idles, and exits with status 0 as soon as it gets SIGTERM."""
     name = unique("utils")
     docker("run", "--detach", "--name", name, *HARDENED, f"{prefix}utils")
     try:

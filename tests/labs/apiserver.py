@@ -1,7 +1,7 @@
 """A stand-in for the Kubernetes API server, so that a real kubectl can run the guide without a cluster.
 
-It answers as the API does (https://kubernetes.io/docs/reference/using-api/api-concepts/) for the kinds below.
-It does not check fields, does not read protobuf, and refuses what needs a container (see Cluster.why_not).
+It answers like the API (https://kubernetes.io/docs/reference/using-api/api-concepts/) for the kinds below. It
+does not validate fields or read protobuf, and refuses what needs a container (see Cluster.why_not).
 """
 
 import json
@@ -94,7 +94,7 @@ def _status(code: int, message: str = "") -> tuple[int, Object]:
 
 
 def _merged(old: Any, new: Any, by_name: bool) -> Any:
-    """A merge patch; a strategic one also merges lists, by the names of what is in them."""
+    """Applies a merge patch; a strategic one also merges lists by their elements' names."""
     if (
         by_name
         and isinstance(old, list)
@@ -112,7 +112,7 @@ def _merged(old: Any, new: Any, by_name: bool) -> Any:
 
 
 def _patched(old: Object, operations: list[Object]) -> Object:
-    """A JSON patch (RFC 6902) of replacements and removals."""
+    """Applies a JSON patch (RFC 6902) of replacements and removals."""
     for operation in operations:
         node: Any = old
         *path, last = (int(step) if step.isdigit() else step for step in operation["path"].split("/")[1:])
@@ -181,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         return [one for one in self.cluster.find(place, labels) if name in ("", one["metadata"]["name"])]
 
     def _watch(self, place: Place, query: dict[str, str]) -> None:
-        """Who watches, waits: so what was under way is done now. Then each change is told."""
+        """A watch waits, so pending changes are applied now. Then it reports each change."""
         self.cluster.settle()
         meta = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
         kind = re.search(rf"\b{place[1]} (\w+)", KINDS[place[0]])
@@ -240,12 +240,12 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: kubectl tells what matters."""
+        """Logs nothing: kubectl prints what matters."""
 
 
 @contextmanager
 def serve(cluster: Cluster, folder: Path) -> Iterator[Path]:
-    """The file for KUBECONFIG that leads to the cluster."""
+    """Returns a KUBECONFIG file for the cluster."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"cluster": cluster}))
     Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"

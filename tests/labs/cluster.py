@@ -1,6 +1,6 @@
-"""The objects of a cluster that exists on paper: stored, found by labels, followed by their pods and slices.
+"""A simulated cluster: its objects, selected by labels, and their pods and slices.
 
-As on a real one nothing is there at once: pods start, and new services answer, only while somebody waits.
+As on a real one, changes take time: pods start, and new services answer, only while a command waits.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ NO_CONTAINERS = "no container runs here"
 
 @dataclass
 class Images:
-    """Image ids by name, on the node and in registries; and the names under which the node pulled an id."""
+    """Image ids by name, on the node and in registries, and the names under which the node pulled an id."""
 
     on_node: dict[str, str] = field(default_factory=dict)
     in_registries: dict[str, str] = field(default_factory=dict)
@@ -30,8 +30,8 @@ class Images:
     def get(self, name: str) -> bool:
         """Whether a pod with ``imagePullPolicy: IfNotPresent`` gets its image.
 
-        The kubelet of Kubernetes 1.35 and later takes a loaded image only where it never pulled the same id
-        under another name.
+        Since Kubernetes 1.35, the kubelet accepts a loaded image only if it never pulled the same id under
+        another name.
         """
         known = self.pulled[self.on_node.get(name, "")]
         if name in self.on_node and (not known or name in known):
@@ -44,15 +44,15 @@ class Images:
 
 
 class Cluster:
-    """What the guide finds in a cluster: nodes, two classes, kube-proxy's mode; and what is put in."""
+    """The guide's cluster: nodes, two classes, kube-proxy's mode, and the applied objects."""
 
     def __init__(self, images: Images) -> None:
         self._images = images
         self._objects: dict[Place, dict[str, Object]] = {}
-        self.changes = 0  # counted, and the resource version of what changed last
+        self.changes = 0  # a counter; the resource version of the last change
         self._pods = 0
-        self._ports: dict[str, int] = {}  # where pods listen that run somewhere
-        self._young: set[str] = set()  # services that were made just now
+        self._ports: dict[str, int] = {}  # ports of pods that run as processes
+        self._young: set[str] = set()  # services that were just created
         for number in (1, 2):
             status = {"addresses": [{"type": "InternalIP", "address": f"172.18.0.{number + 1}"}]}
             node = {"kind": "Node", "metadata": {"name": f"worker{number}"}, "spec": {}, "status": status}
@@ -71,7 +71,7 @@ class Cluster:
         return self._objects.get(place, {}).get(name)
 
     def find(self, place: Place, labels: dict[str, str]) -> list[Object]:
-        """The objects that carry the labels, of all namespaces where the place names none."""
+        """The objects with all these labels; in all namespaces if none is given."""
         return [
             found
             for where, objects in sorted(self._objects.items())
@@ -81,7 +81,7 @@ class Cluster:
         ]
 
     def put(self, place: Place, given: Object) -> Object:
-        """Store an object, new or changed."""
+        """Stores a new or changed object."""
         meta = given["metadata"]
         if place[1] == "services" and not self.get(place, meta["name"]):
             self._young.add(meta["name"])
@@ -99,7 +99,7 @@ class Cluster:
         return given
 
     def delete(self, place: Place, name: str) -> None:
-        """Remove an object, and what lives in it or through it."""
+        """Removes an object and its dependents."""
         if place[1] == "deployments":
             for resource in ("v1 pods", "apps/v1 replicasets"):
                 for owned in self._owned(resource, place[2], name):
@@ -110,7 +110,7 @@ class Cluster:
         self._write_slices()
 
     def settle(self) -> None:
-        """Time passes: pods start if their image can be had, old ones leave, new services answer."""
+        """Lets time pass: pods start if their image is available, old ones leave, new services answer."""
         self._young.clear()
         for deployment in self.find(("apps/v1", "deployments", ""), {}):
             namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
@@ -128,19 +128,19 @@ class Cluster:
         self._write_slices()
 
     def run_at(self, pod: Object, address: str, port: int) -> None:
-        """A pod is a process of this machine."""
+        """Backs a pod by a process of this machine."""
         pod["status"]["podIP"] = address
         self._ports[pod["metadata"]["name"]] = port
         self._write_slices()
 
     def fail(self, pod: str, fails: bool) -> None:
-        """A pod fails its readiness probe, or passes it again."""
+        """Makes a pod fail or pass its readiness probe."""
         (found,) = (one for one in self.find(("v1", "pods", ""), {}) if one["metadata"]["name"] == pod)
         _set_ready(found, not fails)
         self._write_slices()
 
     def why_not(self, namespace: str, pod: str, command: list[str]) -> str:
-        """What is wrong with a command for a pod; there is always something, since no container runs."""
+        """Why a command for a pod fails; it always does, because no container runs."""
         found = self.get(("v1", "pods", namespace), pod)
         if found and not _is_ready(found):
             return f'container not found ("{found["spec"]["containers"][0]["name"]}")'
@@ -196,7 +196,7 @@ class Cluster:
         deployment["status"] = counts
 
     def _write_slices(self) -> None:
-        """Of each service: the addresses of all its pods, those that are not ready too."""
+        """Writes each service's slices: all its pods, including those that are not ready."""
         self.changes += 1
         for place in [place for place in self._objects if place[1] == "endpointslices"]:
             del self._objects[place]
@@ -221,7 +221,7 @@ class Cluster:
 
 
 def _fill_in(given: Object) -> None:
-    """What the API's schemas have for fields that are left out, as far as somebody here looks at them."""
+    """Fills in the API's defaults, as far as they are used here."""
     spec = given.get("spec", {})
     if given["kind"] == "Service":
         for port in spec["ports"]:
@@ -244,7 +244,7 @@ def _target(service: Object) -> int:
 
 
 def _hash(holder: Object) -> str:
-    """A pod template's hash: a pod's from its label."""
+    """A pod template's hash, from a pod's label."""
     labels = holder.get("labels", {})
     if "pod-template-hash" in labels:
         return str(labels["pod-template-hash"])

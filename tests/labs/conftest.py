@@ -7,5 +7,5 @@ from tests.images.conftest import prefix as prefix
 
 @pytest.fixture(scope="session")
 def images(prefix: str) -> dict[str, str]:
-    """What was built under the names that the manifests use."""
+    """Builds the images under the manifests' names."""
     return {name: f"{prefix}{name}" for name in ("whoami", "whereami", "utils")}

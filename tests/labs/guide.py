@@ -1,4 +1,4 @@
-"""The guide's pages as data: what is typed in their console blocks, and what is shown below it."""
+"""The guide's pages as data: the commands in their console blocks, and the output below."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.labs.manifests import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "architecture.md"})  # which is on the servers' code
+PAGES = sorted(set(DOCS.glob("*.md")) - {DOCS / "architecture.md"})  # about the servers' code
 _PROMPT = re.compile(r"^(utils)?\$ ", re.MULTILINE)
 
 
@@ -25,7 +25,7 @@ class Example:
 
 
 def examples(page: Path) -> list[Example]:
-    """All that is typed on a page, from top to bottom."""
+    """All commands of a page, in order."""
     found = []
     for block in re.findall(r"^```console\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
         assert _PROMPT.match(block), f"{page.name}: a console block starts with a prompt: {block[:60]!r}"
@@ -42,6 +42,6 @@ def everything_typed() -> list[Example]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments that lead to a page's headings, made as GitHub makes them."""
+    """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""Pods on the Docker engine as a kubelet runs them: the security context, the probes, the end."""
+"""Pods on the Docker engine, run like by a kubelet: security context, probes, shutdown."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ Spec = dict[str, Any]
 
 
 async def docker(*arguments: str) -> str:
-    """What a docker command prints."""
+    """The output of a docker command."""
     process = await asyncio.create_subprocess_exec(
         "docker", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -24,15 +24,15 @@ async def docker(*arguments: str) -> str:
 
 
 def run_arguments(pod: Spec, images: dict[str, str], node: str, name: str) -> list[str]:
-    """The arguments of `docker run` that say what a pod's spec says.
+    """The arguments of `docker run` for a pod's spec.
 
-    A field that is not known here is an error: it would be promised, and not tried.
+    An unknown field is an error, because it would not be tested.
     """
     spec = deepcopy(pod)
     (container,) = spec.pop("containers")
     context = spec.pop("securityContext")
     own = container.pop("securityContext")
-    for known in ("topologySpreadConstraints", "terminationGracePeriodSeconds"):  # the scheduler's, and below
+    for known in ("topologySpreadConstraints", "terminationGracePeriodSeconds"):  # see below
         spec.pop(known, None)
     for known in ("name", "imagePullPolicy", "ports", "lifecycle", "startupProbe", "readinessProbe"):
         container.pop(known, None)
@@ -66,14 +66,14 @@ def run_arguments(pod: Spec, images: dict[str, str], node: str, name: str) -> li
 
 @dataclass
 class Pod:
-    """A pod that was started; `watch` keeps `ready` and `restarts` true."""
+    """A started pod; `watch` keeps `ready` and `restarts` current."""
 
     name: str
     spec: Spec
     address: str
     ready: bool = False
     terminating: bool = False
-    restarts: int = 0  # how often a kubelet would have restarted it; here it goes on
+    restarts: int = 0  # how often a kubelet would have restarted it; here it keeps running
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
@@ -116,7 +116,7 @@ class Pod:
         return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
 
     async def probe(self, kind: str) -> bool:
-        """What a probe says now, called as it is written."""
+        """Runs a probe as specified."""
         probe = self.container[kind]
         try:
             async with asyncio.timeout(probe.get("timeoutSeconds", 1)):
@@ -127,7 +127,7 @@ class Pod:
                 assert probe["tcpSocket"] == {"port": "http"}
                 _, writer = await asyncio.open_connection(self.address, self.port)
                 writer.close()
-        except (OSError, IndexError):  # TimeoutError is an OSError; an answer without a status is none
+        except (OSError, IndexError):  # TimeoutError is an OSError; an answer without a status is an IndexError
             return False
         return True
 
@@ -155,7 +155,7 @@ class Pod:
             await asyncio.sleep(probe["periodSeconds"])
 
     async def terminate(self) -> tuple[int, float]:
-        """End it as Kubernetes does: out of the services, preStop, SIGTERM; exit status and seconds taken."""
+        """Ends it like Kubernetes: out of the services, preStop, SIGTERM; returns exit status and seconds."""
         begun = time.monotonic()
         self.terminating, self.ready = True, False
         for task in self._tasks:
@@ -168,7 +168,7 @@ class Pod:
         return status, time.monotonic() - begun
 
     async def remove(self) -> None:
-        """Leave nothing behind."""
+        """Removes the container."""
         for task in self._tasks:
             task.cancel()
         await docker("rm", "--force", "--volumes", self.name)

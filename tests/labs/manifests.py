@@ -15,7 +15,7 @@ Manifest = dict[str, Any]
 
 
 def kubectl(*arguments: str | Path) -> str:
-    """What the pinned kubectl prints; it needs no cluster for what is asked here."""
+    """The output of the pinned kubectl; these commands need no cluster."""
     run = subprocess.run([KUBECTL, *arguments], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout
@@ -37,7 +37,7 @@ def render(folder: Path) -> list[Manifest]:
 
 
 def files() -> list[Path]:
-    """Every manifest; not the kustomizations, which go by the name Kustomization."""
+    """Every manifest, without the kustomizations, which have their own name."""
     return sorted(K8S.rglob("*.yaml"))
 
 

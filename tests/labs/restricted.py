@@ -1,7 +1,7 @@
-"""The *restricted* Pod Security Standard of Kubernetes, one rule a function.
+"""The *restricted* Pod Security Standard of Kubernetes, one function per rule.
 
-From the page "Pod Security Standards" of the Kubernetes documentation, with the baseline, as of Kubernetes
-1.30: later versions allow a little more. Each rule gets a pod's spec and says whether the pod passes.
+From the page "Pod Security Standards" of the Kubernetes documentation, including the baseline, for Kubernetes
+1.30: later versions allow a little more. Each rule takes a pod's spec and returns whether the pod passes.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 def containers(spec: Spec) -> list[Spec]:
-    """Every container of a pod, whatever its kind."""
+    """Every container of a pod, of any kind."""
     return [
         container
         for kind in ("initContainers", "containers", "ephemeralContainers")
@@ -50,7 +50,7 @@ def contexts(spec: Spec) -> list[Spec]:
 
 
 def effective(spec: Spec, field: str) -> list[Any]:
-    """What holds for each container: its own value of a field, else the pod's."""
+    """The effective value for each container: its own, else the pod's."""
     of_pod, *of_containers = contexts(spec)
     return [context.get(field, of_pod.get(field)) for context in of_containers]
 
@@ -119,5 +119,5 @@ RULES: dict[str, Callable[[Spec], bool]] = {
 
 
 def broken_rules(spec: Spec) -> set[str]:
-    """The names of the rules that a pod breaks; none for a pod that the standard lets in."""
+    """The names of the rules that a pod violates; none if it passes."""
     return {name for name, passes in RULES.items() if not passes(spec)}

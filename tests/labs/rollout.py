@@ -1,4 +1,4 @@
-"""A service, load on it, and a rolling update: as kube-proxy and the deployment controller do it."""
+"""A service, load, and a rolling update, like kube-proxy and the deployment controller."""
 
 import asyncio
 import random
@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 
 from tests.labs.kubelet import Pod, Spec, until
 
-LAG = 2.0  # seconds until a node's rules know of a pod that came or went
+LAG = 2.0  # seconds until a node's rules reflect a new or removed pod
 
 
 @dataclass
 class Service:
-    """One address for the ready pods: each new connection goes to one of them, picked at random.
+    """One address for the ready pods: each new connection goes to a random one.
 
-    A connection that stands is left where it is, whatever becomes of the pod, as connection tracking does it.
+    An existing connection is kept, whatever happens to the pod, as with connection tracking.
     """
 
     host: str = "127.0.0.1"
-    port: int = 0  # given when it serves
+    port: int = 0  # set when it serves
     pods: list[Pod] = field(default_factory=list)
     _rules: list[Pod] = field(default_factory=list)
 
@@ -29,12 +29,12 @@ class Service:
 
     @property
     def settled(self) -> bool:
-        """Whether every pod that is meant to stay is ready."""
+        """Whether every pod that should stay is ready."""
         return all(pod.ready or pod.terminating for pod in self.pods)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["Service"]:
-        """Listen, and learn of changes `LAG` seconds late."""
+        """Listens, and learns of changes `LAG` seconds late."""
         server = await asyncio.start_server(self._forward, self.host)
         self.port = server.sockets[0].getsockname()[1]
         self._rules = [pod for pod in self.pods if pod.ready]
@@ -54,7 +54,7 @@ class Service:
     async def _forward(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         try:
             pod = self._random.choice(self._rules)
-            async with asyncio.timeout(1):  # a pod that is gone does not even refuse
+            async with asyncio.timeout(1):  # a removed pod does not even refuse
                 server, to_server = await asyncio.open_connection(pod.address, pod.port)
         except (OSError, IndexError):
             back.transport.abort()
@@ -75,15 +75,15 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 @dataclass
 class Load:
-    """Clients that ask without a pause worth the name, and count what they get."""
+    """Clients that send requests almost without pause, and count the answers."""
 
     port: int
-    answered: Counter[str] = field(default_factory=Counter)  # by the last word of the answer's first line
-    lost: Counter[str] = field(default_factory=Counter)  # by what went wrong
+    answered: Counter[str] = field(default_factory=Counter)  # by the last word of the first line
+    lost: Counter[str] = field(default_factory=Counter)  # by kind of error
 
     @asynccontextmanager
     async def run(self, one_each: int, kept: int) -> AsyncIterator["Load"]:
-        """Clients with a connection for each request, and clients that keep theirs."""
+        """Runs clients with a connection per request, and clients with keep-alive."""
         stop = asyncio.Event()
         clients = [self._client(stop, number >= one_each) for number in range(one_each + kept)]
         tasks = [asyncio.create_task(client) for client in clients]
@@ -118,9 +118,9 @@ class Load:
 
 
 async def roll_out(service: Service, spec: Spec, images: dict[str, str]) -> list[tuple[int, float]]:
-    """Replace every pod by one of a new spec on the node "new", one by one (maxSurge 1, maxUnavailable 0).
+    """Replaces every pod by one of a new spec on the node "new", one by one (maxSurge 1, maxUnavailable 0).
 
-    Returns how the old ones ended: exit status and seconds.
+    Returns the exit status and shutdown duration of the old ones.
     """
     ends = []
     for old in list(service.pods):

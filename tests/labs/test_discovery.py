@@ -1,7 +1,7 @@
-"""The discovery lab's commands from utils: two networks as the namespaces, Docker's DNS as the cluster's.
+"""The discovery lab's commands: two networks as namespaces, Docker's DNS as the cluster's.
 
-Docker's DNS answers a name with the addresses of all containers that carry it, in changing order: as a headless
-service does. It has no virtual addresses; for kubia-clusterip a balancer of ours stands in.
+Docker's DNS returns the addresses of all containers with a name, in changing order, like a headless service. It
+has no virtual IPs; a balancer of ours replaces kubia-clusterip.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from tests.labs.rollout import Service
 DOMAIN = "svc.cluster.local"
 UTILS = everything()["Deployment ns1/utils"]["spec"]["template"]["spec"]
 KUBIA = everything()["Deployment ns1/kubia"]["spec"]["template"]["spec"]
-IPV6 = "--sysctl=net.ipv6.conf.all.disable_ipv6=0"  # a link-local address, as pods have it
+IPV6 = "--sysctl=net.ipv6.conf.all.disable_ipv6=0"  # a link-local address, as in pods
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Cluster:
     service: Service
 
     async def start(self, spec: dict[str, object], namespace: str, *options: str) -> Pod:
-        """A pod of a namespace, with the resolver's settings that a kubelet writes; both networks reach it."""
+        """Starts a pod in a namespace, with a kubelet's resolver settings; both networks reach it."""
         search = [f"--dns-search={domain}" for domain in (f"{namespace}.{DOMAIN}", DOMAIN, DOMAIN[4:])]
         network = f"--network={self.networks[namespace]}"
         pod = await Pod.start(spec, self.images, options=(network, *search, "--dns-option=ndots:5", *options))
@@ -69,12 +69,12 @@ async def cluster(images: dict[str, str]) -> AsyncIterator[Cluster]:
 
 
 async def type_in(pod: Pod, command: str) -> str:
-    """What a command prints in a pod, as with kubectl exec."""
+    """The output of a command in a pod, like kubectl exec."""
     return await docker("exec", pod.name, *command.split())
 
 
 async def curls(pod: Pod, target: str, times: int) -> Counter[str]:
-    """The seed's loop: how often each pod was hit."""
+    """The lab's loop: how often each pod answered."""
     loop = f"for i in $(seq 1 {times}); do curl -s {target}; done"
     lines = (await docker("exec", pod.name, "bash", "-c", loop)).splitlines()
     assert len(lines) == times
@@ -83,7 +83,7 @@ async def curls(pod: Pod, target: str, times: int) -> Counter[str]:
 
 @pytest.mark.slow
 async def test_names_lead_across_namespaces(images: dict[str, str]) -> None:
-    """A short name stays in the namespace; the full one leads to the other; from utils and kubia."""
+    """A short name stays in the namespace; the full one reaches the other; from utils and kubia."""
     async with cluster(images) as lab:
         (there,) = lab.kubia["ns2"]
         here = {pod.name for pod in lab.kubia["ns1"]}
@@ -96,7 +96,7 @@ async def test_names_lead_across_namespaces(images: dict[str, str]) -> None:
 
 @pytest.mark.slow
 async def test_a_headless_name_has_all_addresses(images: dict[str, str]) -> None:
-    """host finds the short name by the search domains, and shows every pod, in an order that changes."""
+    """host resolves the short name by the search domains, and shows every pod, in changing order."""
     async with cluster(images) as lab:
         utils = await lab.utils()
         addresses = sorted(pod.address for pod in lab.kubia["ns1"])
@@ -113,7 +113,7 @@ async def test_a_headless_name_has_all_addresses(images: dict[str, str]) -> None
 
 
 def nearest(client: Pod, pods: list[Pod]) -> set[str]:
-    """The names of the pods whose addresses have the longest prefix in common with the client's."""
+    """The names of the pods whose addresses share the longest prefix with the client's."""
 
     def distance(pod: Pod) -> int:
         return (int(IPv4Address(pod.address)) ^ int(IPv4Address(client.address))).bit_length()
@@ -124,10 +124,10 @@ def nearest(client: Pod, pods: list[Pod]) -> set[str]:
 
 @pytest.mark.slow
 async def test_the_client_makes_a_headless_name_sticky(images: dict[str, str]) -> None:
-    """Where glibc sorts the addresses, curl reaches the nearest pod (or pods); else it spreads.
+    """If glibc sorts the addresses, curl reaches the nearest pod (or pods); otherwise it spreads.
 
-    glibc prefers what has the longest prefix in common with its own address (RFC 6724, rule 9), but asks for
-    subnets only on a machine with an IPv6 address.
+    glibc prefers the longest prefix in common with its own address (RFC 6724, rule 9), but knows the subnets
+    only on a machine with an IPv6 address.
     """
     async with cluster(images) as lab:
         names = {pod.name for pod in lab.kubia["ns1"]}
@@ -148,7 +148,7 @@ async def test_the_client_makes_a_headless_name_sticky(images: dict[str, str]) -
 
 @pytest.mark.slow
 async def test_each_connection_of_a_service_is_placed_anew(images: dict[str, str]) -> None:
-    """One curl that keeps its connection stays with one pod; that is HTTP, not the service."""
+    """One curl that keeps its connection stays with one pod, because of HTTP, not the service."""
     async with cluster(images) as lab:
         url = f"kubia-clusterip:{lab.service.port}"
         utils = await lab.utils()

@@ -1,4 +1,4 @@
-"""The guide, held to the files it names, to a real kubectl, to Docker and to the running servers."""
+"""The guide, checked against its files, a real kubectl, Docker and the running servers."""
 
 import json
 import os
@@ -40,11 +40,11 @@ COLUMNS = {
     "pdb": ["NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE"],
     "gateway": ["NAME CLASS ADDRESS PROGRAMMED AGE"],
 }
-# What the room has typed before the trainer looks for what went wrong
+# Commands that were typed before the trainer looks for problems
 BEFORE = {
     "kubectl get pods -A -o wide": "kubectl apply -k k8s && kubectl rollout status -n ns1 deployment/kubia"
 }
-# The addresses of the clients of `whoami dns`, and the names that its examples ask for
+# The client addresses of `whoami dns`, and the records for its examples
 CLIENTS = {"ns1": "10.244.1.5/24", "ns2": "10.244.1.6/24"}
 HEADLESS = "kubia-headless.ns1.svc.cluster.local."
 RECORDS = {
@@ -55,20 +55,20 @@ RECORDS = {
     "kubia.ns2.svc.cluster.local. A": ["10.96.87.210"],
     "_http._tcp.kubia.ns2.svc.cluster.local. SRV": ["0 100 8080 kubia.ns2.svc.cluster.local."],
 }
-# What takes a cluster with containers; and that a table is as it is printed has a test of its own
+# Commands that need a cluster with containers; the format of tables has its own test
 UNTRIED = re.compile(r"kubectl (run|debug|drain|uncordon|top) |kubectl .* --watch\b")
 TOOLS = {"curl", "host", "dig", "getent", "ip", "ping", "head", "sort", "uniq", "grep", "seq", "bash", "cat"}
 
 
 def named(pattern: str) -> list[Example]:
-    """The examples whose command has the pattern."""
+    """The examples whose command matches the pattern."""
     found = [example for example in TYPED if re.search(pattern, example.command)]
     assert found, pattern
     return found
 
 
 def anonymous(text: str) -> str:
-    """The text without the names and addresses that differ from cluster to cluster."""
+    """The text without names and addresses that differ between clusters."""
     text = re.sub(r"-(?=[a-z]*\d)([0-9a-z]{9,10}(-[0-9a-z]{5})?|[0-9a-z]{5})\b", "-HASH", text)
     text = re.sub(r"(IP: .*\n)+", "IP: ...\n", text.replace("\r\n", "\n"))
     text = re.sub(r"(Hostname: ).*|(RemoteAddr: ).*|(You've hit ).*( on this node: ).*", r"\1\2\3\4", text)
@@ -77,17 +77,17 @@ def anonymous(text: str) -> str:
 
 
 def way(text: str) -> str:
-    """What /.hops says, without what is certain to differ."""
+    """The output of /.hops without values that always differ."""
     return re.sub(r"\b(peer|id|request|hostname|addresses|node)=\S+", r"\1=...", text)
 
 
 def is_table(text: str) -> bool:
-    """Whether a text begins with the header of what `kubectl get` prints."""
+    """Whether a text begins with a header of `kubectl get`."""
     return bool(re.match(r"(NAMESPACE +)?NAME  +[A-Z]", text))
 
 
 def cells(line: str) -> list[str]:
-    """The cells of a table's line; two spaces or more part them, one belongs to a cell."""
+    """The cells of a table's line; two or more spaces separate them."""
     return re.split(r" {2,}", line.strip())
 
 
@@ -105,7 +105,7 @@ ANSWERS = [example for example in TYPED if LINES.match(example.output) and examp
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_names_exists(page: Path) -> None:
-    """Files and folders of the repository, in commands and in the text; verbs of make; links and anchors."""
+    """Files and folders in commands and text; make targets; links and anchors."""
     text = page.read_text()
     assert [name for name in re.findall(r"k8s(?:/[\w.-]*\w)*", text) if not (ROOT / name).exists()] == []
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -132,7 +132,7 @@ def test_a_lab_has_all_its_parts(page: Path) -> None:
 
 
 def test_the_index_leads_to_every_page() -> None:
-    """docs/README.md links each page, and the project's README the index."""
+    """docs/README.md links each page, and the project's README links the index."""
     index = (DOCS / "README.md").read_text()
     assert [page.name for page in PAGES if f"]({page.name})" not in index] == ["README.md"]
     assert "](docs/README.md)" in (ROOT / "README.md").read_text()
@@ -140,9 +140,9 @@ def test_the_index_leads_to_every_page() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_kubectl_does_what_a_page_shows(page: Path, tmp_path: Path) -> None:
-    """Typed from top to bottom, every kubectl command is understood, finds what it names, and prints that.
+    """Every kubectl command of a page, in order, is understood, finds its objects, and prints what is shown.
 
-    Nothing is asked before it is there: containers start and new services answer while `rollout status` waits.
+    Nothing is used before it exists: containers start and new services answer while `rollout status` waits.
     """
     with trainee(tmp_path) as typist:
         for example in examples(page):
@@ -164,7 +164,7 @@ def test_kubectl_does_what_a_page_shows(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("example", [one for one in TYPED if UNTRIED.match(one.command)], ids=str)
 def test_kubectl_knows_what_only_a_cluster_can_do(example: Example) -> None:
-    """Its verb and its flags, at least."""
+    """At least its verb and flags."""
     own = shlex.split(example.command.partition(" -- ")[0])
     usage = kubectl(own[1], "--help")
     for flag in (word.partition("=")[0].replace("-it", "-i") for word in own if word[0] == "-"):
@@ -174,13 +174,13 @@ def test_kubectl_knows_what_only_a_cluster_can_do(example: Example) -> None:
 
 @pytest.mark.parametrize("example", named(r"\bcurl "), ids=str)
 def test_curl_does_not_hide_what_went_wrong(example: Example) -> None:
-    """`curl -s` prints nothing where nobody answers, and a trainee sees an empty line."""
+    """With `curl -s`, a trainee sees an empty line if nobody answers."""
     assert not re.search(r"curl (-\w+ )*-s\b", example.command)
 
 
 @pytest.mark.parametrize("example", [example for example in TYPED if is_table(example.output)], ids=str)
 def test_a_table_is_as_kubectl_prints_it(example: Example) -> None:
-    """The API server's columns, each as wide as its longest cell and three spaces; one table a kind."""
+    """The API server's columns, each three spaces wider than its longest cell; one table per kind."""
     kinds = shlex.split(example.command)[2].split(",")
     tables = [table.splitlines() for table in example.output.split("\n\n") if table]
     assert len(tables) == len(kinds)
@@ -208,7 +208,7 @@ def test_a_table_is_as_kubectl_prints_it(example: Example) -> None:
     ],
 )
 def test_curl_on_this_machine_prints_what_is_shown(page: str, name: str) -> None:
-    """The curls to localhost, typed one after the other before a running whoami."""
+    """The curls to localhost, run in order against a whoami."""
     typed = [example for example in examples(DOCS / page) if example.command.startswith("curl")]
     local = [example for example in typed if " localhost:" in example.command]
     assert local
@@ -222,7 +222,7 @@ def test_curl_on_this_machine_prints_what_is_shown(page: str, name: str) -> None
 
 @pytest.mark.parametrize("example", ECHOES, ids=str)
 def test_an_echo_is_what_whoami_answers_to_such_a_request(example: Example) -> None:
-    """Whatever a proxy adds, whoami prints it so: the request shown, sent again, gives the text shown."""
+    """The shown request, sent again, gives the shown text, whatever a proxy added."""
     name = re.match(r"Name: (.*)\n", example.output)
     assert name
     head = example.output[example.output.index("GET /") :].rstrip("\n").replace("\n", "\r\n")
@@ -233,7 +233,7 @@ def test_an_echo_is_what_whoami_answers_to_such_a_request(example: Example) -> N
 
 @pytest.mark.parametrize("example", named(r"/\.hops$"), ids=str)
 def test_hops_are_what_whoami_tells_of_such_claims(example: Example) -> None:
-    """The headers that a page shows as claimed, sent again, give the text shown; so do contradictions."""
+    """The claimed headers on a page, sent again, give the shown text and contradictions."""
     claims = re.findall(r"^claimed  (\S+) +(.*)$", example.output, re.MULTILINE)
     with started("whoami", env={"NODE_NAME": "worker1"}) as server:
         told = server.get("/.hops", *(f"{name}: {value}" for name, value in claims)).body.decode()
@@ -242,14 +242,14 @@ def test_hops_are_what_whoami_tells_of_such_claims(example: Example) -> None:
 
 @pytest.fixture(scope="module")
 def real(whereami: Server) -> str:
-    """What whoami, with the labs' name, and whereami answer."""
+    """The answers of whoami, with the labs' name, and of whereami."""
     with started("whoami", "--name=whoami") as whoami:
         return whoami.get("/").body.decode() + whereami.get("/").body.decode()
 
 
 @pytest.mark.parametrize("example", ANSWERS, ids=str)
 def test_every_answer_shown_is_one_of_the_servers(example: Example, real: str) -> None:
-    """Each line is one that whoami or whereami prints, and the lines are as many as there were requests."""
+    """Each line is one of whoami's or whereami's, and the counts match the number of requests."""
     shown = anonymous(re.sub(r"^ *\d+ ", "", example.output, flags=re.MULTILINE)).replace("whoareyou", "whoami")
     assert set(shown.splitlines()) <= set(anonymous(real).splitlines())
     rounds = re.search(r"seq 1 (\d+)", example.command)
@@ -260,14 +260,14 @@ def test_every_answer_shown_is_one_of_the_servers(example: Example, real: str) -
 
 @pytest.mark.parametrize("example", [example for example in TYPED if example.inside], ids=str)
 def test_what_is_typed_in_the_utils_pod_is_there(example: Example) -> None:
-    """The shell understands it, and every program is one of the utils image's."""
+    """The shell accepts it, and every program is in the utils image."""
     assert subprocess.run(["bash", "-n", "-c", example.command]).returncode == 0
     programs = re.findall(r"(?:^|[;|(] *(?:do )?)([a-z]+)", example.command)
     assert set(programs) - {"for", "do", "done", "exit"} <= TOOLS
 
 
 def test_the_end_is_told_as_lab_5_shows_it() -> None:
-    """With the delay of its manifest, shorter, and one more request while it lasts."""
+    """With a shorter delay than in its manifest, and one more request during it."""
     page = (DOCS / "5-update-without-losing-a-request.md").read_text()
     shown = re.findall(r"^whoami: .*$", page, re.MULTILINE)
     with started("whoami", "--shutdown-delay=1s") as server:
@@ -275,7 +275,7 @@ def test_the_end_is_told_as_lab_5_shows_it() -> None:
         wait_for(lambda: "leaving" in "".join(server.err))
         assert server.get("/").status == 200
         assert server.process.wait(PATIENCE) == 0
-        server.stop()  # which reads what it said last
+        server.stop()  # reads the last output
     told = "".join(server.err).splitlines()
     numbers = re.compile(r"(?<=from )\S+|\d+")
     assert [numbers.sub("N", line) for line in told] == [numbers.sub("N", line) for line in shown]
@@ -283,14 +283,14 @@ def test_the_end_is_told_as_lab_5_shows_it() -> None:
 
 @pytest.mark.parametrize("example", named(r"kubectl exec .*deploy/kubia"), ids=str)
 def test_what_runs_in_a_kubia_pod_is_there(example: Example) -> None:
-    """The image of whereami holds no other programs than curl, ping and the servers' own."""
+    """The whereami image contains no other programs than curl, ping and the servers."""
     words = shlex.split(example.command)
     assert words[words.index("--") + 1] in {"curl", "ping", "whoami"}
 
 
 @pytest.mark.parametrize("example", named(r"-- whoami dns "), ids=str)
 def test_whoami_dns_prints_what_is_shown(example: Example, tmp_path: Path) -> None:
-    """Beside a name server that knows the pages' names, in a namespace with the client's address."""
+    """With a name server for the pages' names, in a namespace with the client's address."""
     require("namespaces", "ip")
     found = re.search(r"-n (ns\d) .*whoami dns (\S+)$", example.command)
     assert found
@@ -317,7 +317,7 @@ def test_whoami_watch_knows_the_flags(example: Example) -> None:
 
 @pytest.mark.parametrize("example", named(r"^make manifests"), ids=str)
 def test_make_manifests_prints_what_is_shown(example: Example, tmp_path: Path) -> None:
-    """In a copy of the project, so that nothing of this one is touched."""
+    """In a copy of the project, so that this one stays unchanged."""
     for name in ("k8s", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("Makefile", "pyproject.toml"):
@@ -328,20 +328,20 @@ def test_make_manifests_prints_what_is_shown(example: Example, tmp_path: Path) -
 
 @pytest.mark.parametrize("example", named(r"^docker"), ids=str)
 def test_docker_knows_the_command_and_its_flags(example: Example) -> None:
-    """Every flag that is Docker's own stands in its help."""
+    """Docker's help lists every flag that is Docker's own."""
     _, verb, *words = shlex.split(example.command.partition(" | ")[0])
-    if verb == "buildx":  # the plugin is not everywhere; so from its documentation
+    if verb == "buildx":  # the plugin is not always installed; from its documentation
         known = {"--platform", "-t", "--push"}
     else:
         text = subprocess.run(["docker", verb, "--help"], capture_output=True, text=True, check=True).stdout
         known = set(re.findall(r"(?<=\s)--?[a-z-]+", text))
-    own = words[:1] if verb == "exec" else words  # what runs in the container is not Docker's
+    own = words[:1] if verb == "exec" else words  # the container's command has its own flags
     own = own[: own.index("whoami")] if verb == "run" else own
     assert {word for word in own if word.startswith("-")} <= known
 
 
 def test_the_clean_up_of_lab_4_removes_every_tag(tmp_path: Path) -> None:
-    """Of all that was built, tagged and pushed on its page."""
+    """All tags that were built, tagged and pushed on its page."""
     (last,) = (example for example in TYPED if "docker rmi" in example.command)
     with trainee(tmp_path) as typist:
         for example in examples(DOCS / last.page):
@@ -358,7 +358,7 @@ def test_the_clean_up_of_lab_4_removes_every_tag(tmp_path: Path) -> None:
 
 
 def test_a_key_is_made_where_git_does_not_see_it() -> None:
-    """mkcert's files lie in a folder that is ignored."""
+    """mkcert writes its files into an ignored folder."""
     (made,) = named(r"^mkcert ")
     files = re.findall(r"-file (\S+)", made.command)
     assert len(files) == 2
@@ -367,7 +367,7 @@ def test_a_key_is_made_where_git_does_not_see_it() -> None:
 
 
 def test_the_deployment_is_read_line_by_line_as_it_stands() -> None:
-    """What lab 1 quotes from the manifest stands in it, in that order."""
+    """The lines that lab 1 quotes are in the manifest, in that order."""
     manifest = (K8S / "whoami" / "deployment.yaml").read_text()
     table = LABS[0].read_text().partition("| in the file |")[2].partition("\n\n")[0]
     quotes = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)

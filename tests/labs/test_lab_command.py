@@ -1,4 +1,4 @@
-"""`make lab` and `make lab-clean`, with tools that only write down how they were called."""
+"""`make lab` and `make lab-clean`, with tools that only record their calls."""
 
 import os
 import re
@@ -38,7 +38,7 @@ class Workplace:
             tool.chmod(0o755)
 
     def make(self, *words: str, context: str = "") -> subprocess.CompletedProcess[str]:
-        """make with these words, where kubectl's current context is this one."""
+        """Runs make with these arguments and this current context of kubectl."""
         env = {
             "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
             "CALLS": str(self.root / "calls"),
@@ -48,13 +48,13 @@ class Workplace:
         return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True)
 
     def calls(self) -> list[str]:
-        """How the tools were called, in order; not the question for the context, and builds by their target."""
+        """The recorded calls in order, without the query for the context, and builds by target."""
         calls = (self.root / "calls").read_text().splitlines()
         builds = [re.sub(r"^docker build --target (\S+) .*", r"build \1", call) for call in calls]
         return [call for call in builds if call != "kubectl config current-context"]
 
     def images(self) -> set[str]:
-        """The images that the labs would run."""
+        """The images that the labs would use."""
         return {
             container["image"]
             for one in render(self.root / "build" / "k8s")
@@ -65,7 +65,7 @@ class Workplace:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Workplace:
-    """A fresh one."""
+    """A new one."""
     return Workplace(tmp_path)
 
 
@@ -90,7 +90,7 @@ def test_a_local_cluster_gets_the_images(workplace: Workplace, context: str, loa
 
 @pytest.mark.parametrize(("tag", "expected"), [((), VERSION), (("TAG=2.0",), "2.0")], ids=["version", "TAG="])
 def test_a_registry_is_named(workplace: Workplace, tag: tuple[str, ...], expected: str) -> None:
-    """With REGISTRY= nothing is built or loaded: the cluster pulls what was pushed there."""
+    """With REGISTRY= nothing is built or loaded: the cluster pulls the pushed images."""
     run = workplace.make("lab", "REGISTRY=registry.example:5000/you", *tag, context="arn:cloud/cluster")
     assert run.returncode == 0, run.stderr
     assert workplace.calls() == APPLIED
@@ -120,7 +120,7 @@ def test_what_cannot_work_is_said(workplace: Workplace, context: str, says: str)
 
 
 def test_manifests_suit_a_cluster(workplace: Workplace) -> None:
-    """Plain files in the folders of the guide: only images, classes and host names differ."""
+    """Plain files in the guide's folders: only images, classes and host names differ."""
     words = (
         "REGISTRY=registry.example/you",
         "TAG=2.0",
@@ -144,17 +144,17 @@ def test_manifests_suit_a_cluster(workplace: Workplace) -> None:
     rules = [
         rule for one in render(written / "k8s") if one["kind"] == "Ingress" for rule in one["spec"]["rules"]
     ]
-    assert all(rule["host"] for rule in rules)  # two trainees with one controller do not meet
+    assert all(rule["host"] for rule in rules)  # two trainees with one controller do not collide
 
 
 def test_a_failed_step_ends_it(workplace: Workplace) -> None:
-    """Images that were not loaded are not waited for."""
+    """If loading fails, nothing is awaited."""
     (workplace.root / "bin" / "kind").write_text("#!/bin/sh\nexit 3\n")
     assert workplace.make("lab", context="kind-kind").returncode == 2
     assert workplace.calls() == BUILT
 
 
 def test_clean(workplace: Workplace) -> None:
-    """Everything that was applied is deleted, also where part of it is gone already."""
+    """Everything that was applied is deleted, even if some of it is already gone."""
     assert workplace.make("lab-clean").returncode == 0
     assert workplace.calls() == ["kubectl delete -k k8s --ignore-not-found"]

@@ -1,4 +1,4 @@
-"""What the labs' trainees rely on: names, labels, ports, and that everything fits together."""
+"""What the trainees rely on: names, labels, ports, and consistency."""
 
 import shutil
 from importlib.metadata import version
@@ -24,7 +24,7 @@ ALL = everything()
 GATEWAY = {key(manifest): manifest for manifest in render(K8S / "gateway")}
 SCALING = {key(manifest): manifest for manifest in render(K8S / "scaling")}
 TRAEFIK = {key(manifest): manifest for manifest in render(K8S / "traefik")}
-BESIDE = GATEWAY | SCALING | TRAEFIK  # what not every cluster takes
+BESIDE = GATEWAY | SCALING | TRAEFIK  # not available on every cluster
 KUBIA = ["Deployment {}/kubia", *(f"Service {{}}/kubia{end}" for end in ("", "-clusterip", "-headless", "-lb"))]
 LABS = {
     "Namespace ns1",
@@ -50,18 +50,18 @@ FOLDERS = [K8S / name for name in ("whoami", "whoareyou", "kubia", "utils", "gat
 
 
 def pod(deployment: Manifest) -> dict[str, Any]:
-    """The spec of a deployment's pods."""
+    """The pod spec of a deployment."""
     spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
     return spec
 
 
 def namespace(manifest: Manifest) -> str:
-    """Where an object lives; empty for the current namespace."""
+    """The namespace of an object; empty for the current one."""
     return str(manifest["metadata"].get("namespace", ""))
 
 
 def selected(selector: dict[str, str], where: str) -> list[str]:
-    """The deployments in a namespace whose pods carry all labels of a selector."""
+    """The deployments in a namespace whose pods match a selector."""
     return [
         name
         for name in DEPLOYMENTS
@@ -71,18 +71,18 @@ def selected(selector: dict[str, str], where: str) -> list[str]:
 
 
 def test_one_command_brings_up_all_labs() -> None:
-    """`kubectl apply -k k8s`: nothing is missing and nothing is there by accident."""
+    """`kubectl apply -k k8s`: nothing is missing and nothing is accidental."""
     assert set(ALL) == LABS
 
 
 def test_one_command_needs_nothing_that_is_not_everywhere() -> None:
-    """A cluster without the Gateway API's or Traefik's kinds would refuse the whole command."""
+    """A cluster without the Gateway API or Traefik would refuse the whole command."""
     assert not [name for name in ALL if "gateway.networking" in ALL[name]["apiVersion"]]
     assert not ALL.keys() & BESIDE.keys()
 
 
 def test_each_file_belongs_to_a_kustomization() -> None:
-    """No manifest stands in a folder and is forgotten by -k."""
+    """-k misses no manifest in a folder."""
     applied = {(key(one)).split("/")[-1] for folder in kustomizations() for one in render(folder)}
     for path in files():
         assert {key(one).split("/")[-1] for one in read(path)} <= applied, show(path)
@@ -90,7 +90,7 @@ def test_each_file_belongs_to_a_kustomization() -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=show)
 def test_each_lab_applies_alone(folder: Path) -> None:
-    """`kubectl apply -f` of a folder reads just what `-k` of it renders."""
+    """`kubectl apply -f` of a folder applies exactly what `-k` renders."""
     read_by_kubectl = kubectl("label", "--local", "-f", folder, "a=b", "-o", "name").split()
     assert sorted(name.split("/")[1] for name in read_by_kubectl) == sorted(
         manifest["metadata"]["name"] for manifest in render(folder)
@@ -98,7 +98,7 @@ def test_each_lab_applies_alone(folder: Path) -> None:
 
 
 def test_a_kustomization_by_its_usual_name_would_stop_it(tmp_path: Path) -> None:
-    """Why the kustomizations are named as they are: kubectl reads every .yaml of a folder."""
+    """The reason for the kustomizations' names: kubectl reads every .yaml file in a folder."""
     folder = shutil.copytree(K8S / "utils", tmp_path / "utils")
     (folder / "Kustomization").rename(folder / "kustomization.yaml")
     assert render(folder)
@@ -120,7 +120,7 @@ def test_a_kustomization_by_its_usual_name_would_stop_it(tmp_path: Path) -> None
 def test_deployments(
     name: str, replicas: int, label: tuple[str, str], container: str, image: str, port: int | None
 ) -> None:
-    """Names, labels and ports are the labs', and the image is this version's."""
+    """Names, labels and ports are the labs', and the image has this version."""
     spec = ALL[f"Deployment {name}"]["spec"]
     (only,) = spec["template"]["spec"]["containers"]
     assert spec["replicas"] == replicas
@@ -147,7 +147,7 @@ def test_deployments(
     ],
 )
 def test_services(name: str, kind: str, port: int) -> None:
-    """Types and ports are the labs'; only headless ones have no address, only kubia-sticky keeps a client."""
+    """Types and ports are the labs'; only headless ones have no IP, only kubia-sticky has affinity."""
     spec = ALL[f"Service {name}"]["spec"]
     assert spec.get("type", "ClusterIP") == kind
     assert [(one["name"], one["port"]) for one in spec["ports"]] == [("http", port)]
@@ -157,7 +157,7 @@ def test_services(name: str, kind: str, port: int) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_services_select_pods(name: str) -> None:
-    """A service finds the pods of one deployment beside it, and the port that it names there."""
+    """A service selects the pods of one deployment in its namespace, and names one of their ports."""
     service = ALL[name]
     (deployment,) = selected(service["spec"]["selector"], namespace(service))
     ports = {port["name"] for port in pod(ALL[deployment])["containers"][0]["ports"]}
@@ -166,18 +166,18 @@ def test_services_select_pods(name: str) -> None:
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_deployments_select_their_own_pods(name: str) -> None:
-    """And no other's; the spread over nodes counts the same pods."""
+    """And no others; the spread constraint counts the same pods."""
     deployment = ALL[name]
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert selected(selector, namespace(deployment)) == [name]
     for constraint in pod(deployment).get("topologySpreadConstraints", []):
         assert constraint["labelSelector"]["matchLabels"] == selector
-        assert constraint["matchLabelKeys"] == ["pod-template-hash"]  # else an update may end on one node
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]  # otherwise an update may end on one node
         assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
 
 
 def backends(route: Manifest) -> list[tuple[str, str | int]]:
-    """The services, with their port's name or number, that an Ingress or HTTPRoute sends to."""
+    """The services, with port name or number, of an Ingress or HTTPRoute."""
     if route["kind"] == "HTTPRoute":
         rules = route["spec"]["rules"]
         assert all(rule.get("backendRefs") or rule["filters"][0]["type"] == "RequestRedirect" for rule in rules)
@@ -197,7 +197,7 @@ def test_routes_lead_to_services(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if ALL[name]["spec"].get("clusterIP") == "None"])
 def test_headless_services_name_the_port_of_the_container(name: str) -> None:
-    """Without a virtual address no port is translated."""
+    """Without a virtual IP no port is translated."""
     (deployment,) = selected(ALL[name]["spec"]["selector"], namespace(ALL[name]))
     ports = {port["containerPort"] for port in pod(ALL[deployment])["containers"][0]["ports"]}
     assert {port["port"] for port in ALL[name]["spec"]["ports"]} == ports
@@ -205,14 +205,14 @@ def test_headless_services_name_the_port_of_the_container(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in GATEWAY if name.startswith("HTTPRoute")])
 def test_routes_hang_on_a_gateway(name: str) -> None:
-    """On a listener that it has."""
+    """They attach to an existing listener."""
     (parent,) = GATEWAY[name]["spec"]["parentRefs"]
     gateway = GATEWAY[f"Gateway {namespace(GATEWAY[name])}/{parent['name']}".replace(" /", " ")]
     assert parent["sectionName"] in {listener["name"] for listener in gateway["spec"]["listeners"]}
 
 
 def test_ingresses() -> None:
-    """Hosts, paths, services and the certificate are the labs', in the words of today's API."""
+    """Hosts, paths, services and the certificate are the labs', in the current API version."""
     found = {
         (name.partition(" ")[2], rule.get("host"), path["path"]): path["backend"]["service"]["name"]
         for name in ALL
@@ -238,7 +238,7 @@ def test_ingresses() -> None:
 
 @pytest.mark.parametrize("name", ["whoami", "whoareyou"])
 def test_servers_are_told_where_they_are(name: str) -> None:
-    """By the Downward API, and by the names of the service and the Ingress in front of them."""
+    """By the Downward API, and by the names of the service and Ingress."""
     (container,) = pod(ALL[f"Deployment {name}-deployment"])["containers"]
     told = {
         one["name"]: one.get("value") or one["valueFrom"]["fieldRef"]["fieldPath"] for one in container["env"]
@@ -254,7 +254,7 @@ def test_servers_are_told_where_they_are(name: str) -> None:
 
 
 def test_scaling_fits_the_deployment() -> None:
-    """The autoscaler and the budget mean whoami; there is a CPU request to count by, and room for a drain."""
+    """The autoscaler and budget target whoami; there is a CPU request, and room for a drain."""
     autoscaler, budget = (
         SCALING["HorizontalPodAutoscaler whoami"]["spec"],
         SCALING["PodDisruptionBudget whoami"],
@@ -267,7 +267,7 @@ def test_scaling_fits_the_deployment() -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in LABS if name.startswith("Namespace")))
 def test_namespaces_enforce_the_standard(name: str) -> None:
-    """The cluster itself holds ns1 and ns2 to the restricted standard."""
+    """The cluster itself enforces the restricted standard in ns1 and ns2."""
     assert ALL[name]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
@@ -279,7 +279,7 @@ def test_objects_carry_the_common_labels(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in DEPLOYMENTS if not name.endswith("utils")])
 def test_servers_are_replaced_without_a_gap(name: str) -> None:
-    """A new pod is ready before an old one goes, and the old one has time to say goodbye."""
+    """A new pod is ready before an old one stops, and the old one has time to shut down."""
     spec = ALL[name]["spec"]
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     (container,) = pod(ALL[name])["containers"]

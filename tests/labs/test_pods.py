@@ -1,4 +1,4 @@
-"""The labs' pods on a Docker engine, run just as their specs say."""
+"""The labs' pods on a Docker engine, run exactly as specified."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ SERVERS = ["whoami-deployment", "whoareyou-deployment", "ns1/kubia"]
 
 @asynccontextmanager
 async def running(name: str, images: dict[str, str]) -> AsyncIterator[Pod]:
-    """A pod of a deployment, ready if it has a probe for that."""
+    """A pod of a deployment, ready if it has a readiness probe."""
     pod = await Pod.start(SPECS[name], images)
     try:
         if "readinessProbe" in pod.container:
@@ -34,7 +34,7 @@ async def running(name: str, images: dict[str, str]) -> AsyncIterator[Pod]:
 
 
 def process_status(pid: str) -> dict[str, list[str]]:
-    """What the kernel says of a process, by line."""
+    """The kernel's status of a process, by line."""
     lines = [line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
     return {words[0]: words[1:] for words in lines}
 
@@ -42,7 +42,7 @@ def process_status(pid: str) -> dict[str, list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SERVERS)
 async def test_servers_start_and_end(name: str, images: dict[str, str]) -> None:
-    """Ready under the restricted security context, and gone within the grace period with status 0."""
+    """Ready under the restricted security context, and stopped within the grace period with status 0."""
     async with running(name, images) as pod:
         assert await pod.probe("livenessProbe")
         status, seconds = await pod.terminate()
@@ -51,7 +51,7 @@ async def test_servers_start_and_end(name: str, images: dict[str, str]) -> None:
 
 
 async def test_utils_ends_when_told(images: dict[str, str]) -> None:
-    """A bare sleep as PID 1 would be deaf, and every clean-up would take 30 seconds."""
+    """A bare sleep as PID 1 would ignore SIGTERM, and every clean-up would take 30 seconds."""
     async with running("utils", images) as pod:
         status, seconds = await pod.terminate()
         assert status == 0
@@ -60,7 +60,7 @@ async def test_utils_ends_when_told(images: dict[str, str]) -> None:
 
 @pytest.mark.slow
 async def test_answers(images: dict[str, str]) -> None:
-    """whoami and whoareyou tell their names; kubia the node that the Downward API told it."""
+    """whoami and whoareyou show their names; kubia the node from the Downward API."""
     async with running("whoami-deployment", images) as pod:
         assert (await pod.ask("/"))[1].startswith(f"Name: whoami\nHostname: {pod.name}\n")
     async with running("whoareyou-deployment", images) as pod:
@@ -71,7 +71,7 @@ async def test_answers(images: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", ["whoami-deployment", "ns1/kubia", "utils"])
 async def test_processes_have_no_rights(name: str, images: dict[str, str]) -> None:
-    """PID 1 is the user of the manifest, who is the image's too, with no capability and no way to more."""
+    """PID 1 runs as the manifest's and the image's user, with no capabilities and no way to gain any."""
     async with running(name, images) as pod:
         user = pod.spec["securityContext"]["runAsUser"]
         image = images[pod.container["image"].partition(":")[0]]
@@ -113,7 +113,7 @@ async def test_a_hanging_server_fails_its_probes(images: dict[str, str]) -> None
 
 @pytest.mark.slow
 async def test_a_request_in_flight_at_the_end_is_answered(images: dict[str, str]) -> None:
-    """Also one that is still waiting when preStop is over and SIGTERM comes."""
+    """Even one that still waits when preStop ends and SIGTERM arrives."""
     async with running("whoami-deployment", images) as pod:
         answer = asyncio.create_task(pod.ask("/?wait=8s"))
         await asyncio.sleep(0)
@@ -124,7 +124,7 @@ async def test_a_request_in_flight_at_the_end_is_answered(images: dict[str, str]
 
 
 async def test_kubia_logs_trainees_not_probes(images: dict[str, str]) -> None:
-    """A line for each curl; readiness, which asks often, leaves none."""
+    """One line for each curl; readiness probes, which are frequent, leave none."""
     async with running("ns1/kubia", images) as pod:
         before = (await docker("logs", pod.name)).count("Received request")
         for _ in range(5):
@@ -135,7 +135,7 @@ async def test_kubia_logs_trainees_not_probes(images: dict[str, str]) -> None:
 
 
 def test_an_unknown_field_is_not_passed_over() -> None:
-    """What the translation to Docker does not know fails the tests above."""
+    """An untranslated field fails the tests above."""
     spec = deepcopy(SPECS["whoami-deployment"])
     spec["containers"][0]["workingDir"] = "/srv"
     with pytest.raises(AssertionError, match=r"not translated for Docker.*workingDir"):

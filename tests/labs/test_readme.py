@@ -1,4 +1,4 @@
-"""The README's section on Kubernetes, as far as it goes without a cluster."""
+"""The README's section on Kubernetes, as far as possible without a cluster."""
 
 import re
 import subprocess
@@ -37,7 +37,7 @@ def test_kubectl_commands(command: str) -> None:
 
 
 def test_the_ingress_class_is_changed_by_one_command() -> None:
-    """What stands before the last pipe gives every Ingress the other class, and changes nothing else."""
+    """The command without the last pipe changes every Ingress's class, and nothing else."""
     (command,) = [command for command in COMMANDS if "sed" in command]
     typed = command.rpartition(" | ")[0].replace("kubectl", str(KUBECTL), 1)
     run = subprocess.run(typed, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -49,5 +49,5 @@ def test_the_ingress_class_is_changed_by_one_command() -> None:
 
 
 def test_there_are_commands() -> None:
-    """The tests above have something to read."""
+    """The tests above are not empty."""
     assert len(COMMANDS) == 11

@@ -1,4 +1,4 @@
-"""Every pod of the labs passes the restricted Pod Security Standard, and asks for no more than it needs."""
+"""Every pod of the labs meets the restricted Pod Security Standard, and requests no more than it needs."""
 
 from copy import deepcopy
 from typing import Any
@@ -44,7 +44,7 @@ BREAKS: list[tuple[str, tuple[str | int, ...], Any]] = [
 
 @pytest.mark.parametrize("pod", PODS)
 def test_pods_pass(pod: str) -> None:
-    """A namespace that enforces the restricted standard takes them."""
+    """A namespace that enforces the standard accepts them."""
     assert broken_rules(PODS[pod]) == set()
 
 
@@ -52,7 +52,7 @@ def test_pods_pass(pod: str) -> None:
     ("rule", "path", "value"), BREAKS, ids=[".".join(map(str, path)) for _, path, _ in BREAKS]
 )
 def test_each_rule_refuses(rule: str, path: tuple[str | int, ...], value: Any) -> None:
-    """A pod that breaks one rule fails by that rule, and by no other."""
+    """A pod that violates one rule fails that rule only."""
     spec = deepcopy(PODS["Deployment whoami-deployment"])
     node: Any = spec
     for step in path[:-1]:
@@ -62,13 +62,13 @@ def test_each_rule_refuses(rule: str, path: tuple[str | int, ...], value: Any) -
 
 
 def test_each_rule_is_tried() -> None:
-    """No rule stands in the table without a pod that breaks it."""
+    """Every rule has a violating pod."""
     assert {rule for rule, _, _ in BREAKS} == set(RULES)
 
 
 @pytest.mark.parametrize("pod", PODS)
 def test_pods_ask_for_little(pod: str) -> None:
-    """Beyond the standard: a read-only root, no token, requests and limits, and an image that may be local."""
+    """Beyond the standard: a read-only root, no token, requests and limits, and local images."""
     spec = PODS[pod]
     assert spec["automountServiceAccountToken"] is False
     for container in containers(spec):

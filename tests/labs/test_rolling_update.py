@@ -18,7 +18,7 @@ WHOAMI = ALL["Deployment whoami-deployment"]
 
 
 def new_version(spec: Spec) -> Spec:
-    """The same pod, whoami by the name "new", as kubia has its node's: so answers tell who gave them."""
+    """The same pod with the name "new", and kubia with that node: so answers identify it."""
     new = deepcopy(spec)
     if "args" in new["containers"][0]:
         new["containers"][0]["args"] = ["--name=new"]
@@ -27,7 +27,7 @@ def new_version(spec: Spec) -> Spec:
 
 @asynccontextmanager
 async def deployed(replicas: int, spec: Spec, images: dict[str, str]) -> AsyncIterator[Service]:
-    """The service of a deployment whose pods are ready."""
+    """A deployment's service, with ready pods."""
     service = Service()
     try:
         for _ in range(replicas):
@@ -43,7 +43,7 @@ async def deployed(replicas: int, spec: Spec, images: dict[str, str]) -> AsyncIt
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["whoami-deployment", "ns1/kubia"])
 async def test_no_request_is_lost(name: str, images: dict[str, str]) -> None:
-    """Neither of clients with a connection for each request, nor of clients that keep theirs."""
+    """Neither with a connection per request, nor with keep-alive."""
     deployment = ALL[f"Deployment {name}"]["spec"]
     spec = deployment["template"]["spec"]
     async with (
@@ -64,7 +64,7 @@ async def test_no_request_is_lost(name: str, images: dict[str, str]) -> None:
 
 @pytest.mark.slow
 async def test_without_pre_stop_requests_are_lost(images: dict[str, str]) -> None:
-    """What preStop is for, and that the test above would notice: the pod goes before the nodes know."""
+    """The purpose of preStop, and proof that the test above can fail: the pod leaves before the nodes know."""
     spec = deepcopy(WHOAMI["spec"]["template"]["spec"])
     del spec["containers"][0]["lifecycle"]
     async with deployed(2, spec, images) as service, Load(service.port).run(one_each=6, kept=0) as load:
@@ -75,7 +75,7 @@ async def test_without_pre_stop_requests_are_lost(images: dict[str, str]) -> Non
 
 @asynccontextmanager
 async def watched(port: int) -> AsyncIterator[list[str]]:
-    """The load of lab 5: what `whoami watch --rate 50` says, and at the end its exit status."""
+    """Lab 5's load: the output of `whoami watch --rate 50`, and its exit status."""
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "whoami", "watch", "--rate", "50", url]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -93,7 +93,7 @@ async def watched(port: int) -> AsyncIterator[list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("waits", ["preStop", "--shutdown-delay", ""])
 async def test_watch_counts_what_an_update_loses(waits: str, images: dict[str, str]) -> None:
-    """What lab 5 shows: nothing; where nobody waits some requests, and an exit status that says so."""
+    """As in lab 5: nothing; without a delay, some requests and an exit status of 1."""
     spec = deepcopy(WHOAMI["spec"]["template"]["spec"])
     container = spec["containers"][0]
     if waits != "preStop":
@@ -102,7 +102,7 @@ async def test_watch_counts_what_an_update_loses(waits: str, images: dict[str, s
         container["args"].append("--shutdown-delay=5s")
     async with deployed(2, spec, images) as service, watched(service.port) as said:
         await roll_out(service, new_version(spec), images)
-        await asyncio.sleep(2 * LAG)  # as long as the nodes may still be wrong
+        await asyncio.sleep(2 * LAG)  # as long as the nodes' rules may be outdated
     print("\n".join(said[-6:]))
     assert said[-1] == ("0" if waits else "1")
     summary = next(line for line in said if " lost (" in line)

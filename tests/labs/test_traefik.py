@@ -1,4 +1,4 @@
-"""A real Traefik reads the labs' Ingress and Gateway objects from the stand-in, and leads to real processes.
+"""A real Traefik reads the labs' Ingress and Gateway objects from the stand-in, and routes to real processes.
 
 Traefik 3.7.15 is built with the Gateway API 1.6.3.
 """
@@ -50,7 +50,7 @@ class Labs:
     authority: Path
 
     def curl(self, *arguments: str) -> str:
-        """What curl prints; WEB and SECURE stand for the addresses of the two entry points."""
+        """curl's output; WEB and SECURE stand for the addresses of the two entry points."""
         places = {"WEB": f"127.0.0.1:{self.web}", "SECURE": f"my.whereami.svc:{self.secure}"}
         words = [re.sub("WEB|SECURE", lambda found: places[found[0]], word) for word in arguments]
         own = ["--resolve", f"my.whereami.svc:{self.secure}:127.0.0.1", "--cacert", str(self.authority)]
@@ -59,7 +59,7 @@ class Labs:
         return done.stdout
 
     def hits(self, times: int, *arguments: str) -> Counter[str]:
-        """Which pods answer to so many curls."""
+        """Which pods answer `count` curls."""
         answers = [self.curl(*arguments) for _ in range(times)]
         return Counter(re.findall(r"(?:Hostname: |You've hit )(\S+)", "".join(answers)))
 
@@ -69,7 +69,7 @@ class Labs:
         assert done.returncode == 0, done.stderr
 
     def remove_ingresses(self, namespace: str, *names: str) -> None:
-        """Delete Ingress objects, and wait until Traefik routes nothing by any of their namespace."""
+        """Deletes Ingresses, and waits until Traefik has no route of their namespace."""
         self.run(f"kubectl delete ingress -n {namespace} {' '.join(names)}")
         url = f"http://127.0.0.1:{self.api}/api/http/routers"
         prefix = f"{namespace}-"
@@ -90,7 +90,7 @@ class Labs:
 
 
 def start_pods(typist: Trainee, stack: ExitStack) -> None:
-    """Each pod of a server is a process, by its name, at an address of its own."""
+    """Starts a process for each pod of a server, with its name and its own address."""
     for number, one in enumerate(typist.cluster.find(("v1", "pods", ""), {})):
         container = one["spec"]["containers"][0]
         program = container["image"].partition(":")[0]
@@ -175,14 +175,14 @@ def watch(*arguments: str) -> str:
     ],
 )
 def test_routes_by_host_and_path(labs: Labs, host: str, path: str, name: str) -> None:
-    """A host that is named wins over the rule without one; of paths the longest that fits."""
+    """A named host wins over the rule without one; of the paths, the longest match."""
     answer = labs.curl("-H", f"Host: {host or 'anything.example'}", f"http://WEB{path}")
     assert answer.startswith(f"Name: {name}\n")
 
 
 @pytest.mark.parametrize(("path", "replicas"), [("/", 2), ("/whoareyou", 3)])
 def test_an_ingress_takes_the_pods_in_turn(labs: Labs, path: str, replicas: int) -> None:
-    """Not by chance: 10 and 10 (one more or less of three), and on one keep-alive connection too."""
+    """Not at random: 10 and 10 (one more or less of three), even on one keep-alive connection."""
     apart = labs.hits(10 * replicas, f"http://WEB{path}")
     urls = [f"http://WEB{path}"] * 10 * replicas
     kept = Counter(re.findall(r"Hostname: (\S+)", labs.curl(*urls)))
@@ -193,7 +193,7 @@ def test_an_ingress_takes_the_pods_in_turn(labs: Labs, path: str, replicas: int)
 
 
 def shown(page: str, path: str) -> tuple[list[str], str]:
-    """What a page types after `curl` to ask the Ingress for a path, and what it shows."""
+    """A page's `curl` arguments for a path of the Ingress, and its output."""
     typed = [one for one in examples(DOCS / page) if one.command.endswith(f"http://$INGRESS{path}")]
     (example,) = (one for one in typed if "kubectl" not in one.command)
     return shlex.split(example.command.replace("$INGRESS", "WEB"))[1:], example.output
@@ -209,20 +209,20 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize("path", ["/.hops", "/.raw"])
 def test_lab_7_shows_what_comes_through_traefik(labs: Labs, path: str) -> None:
-    """Its claims and the contradiction; and the bytes: Traefik's order, spelling, and what it adds."""
+    """Its claims and the contradiction; and the bytes: Traefik's order, spelling, and additions."""
     arguments, output = shown("7-where-the-client-comes-from.md", path)
     assert plain(labs.curl(*arguments)) == plain(output)
 
 
 def test_an_ingress_before_a_headless_service_balances(labs: Labs) -> None:
-    """Over TLS with the certificate of the secret; ten requests to three pods."""
+    """Over TLS with the secret's certificate; ten requests to three pods."""
     service = labs.find("v1", "services", "ns1", "kubia-headless")
     assert service["spec"]["clusterIP"] == "None"
     assert sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4]
 
 
 def test_plain_http_is_redirected(labs: Labs) -> None:
-    """By Traefik's middleware; before, nobody serves that name without TLS but the rule for all others."""
+    """By Traefik's middleware; before, only the rule for all hosts serves that name without TLS."""
     ask = ["-i", "-H", "Host: my.whereami.svc", "http://WEB/a?b"]
     assert "You've hit" not in labs.curl(*ask)
     labs.run("kubectl apply -k k8s/traefik")
@@ -235,7 +235,7 @@ def test_plain_http_is_redirected(labs: Labs) -> None:
 
 
 def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> None:
-    """By the annotations of the service that lab 6 shows; a client without a jar is not kept."""
+    """By the service annotations in lab 6; a client without a jar moves between pods."""
     annotate = "kubectl annotate service whoami-service traefik.ingress.kubernetes.io/service.sticky.cookie"
     labs.run(f"{annotate}=true traefik.ingress.kubernetes.io/service.sticky.cookie.name=lab")
     jar = ["-b", str(tmp_path / "jar"), "-c", str(tmp_path / "jar")]
@@ -252,13 +252,13 @@ def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> Non
 
 
 def test_watch_tells_that_a_proxy_is_in_between(labs: Labs) -> None:
-    """The sentences that labs 6 and 9 show: requests of one connection are spread; a cookie keeps them."""
+    """The sentences in labs 6 and 9: requests of one connection spread; a cookie keeps them."""
     url = f"http://127.0.0.1:{labs.web}/"
     assert "An HTTP proxy is in between: it spreads requests of one connection." in watch("--keep-alive", url)
 
 
 def test_http2_and_grpc_reach_the_pods(labs: Labs) -> None:
-    """With the annotation that has Traefik speak HTTP/2 to them; gRPC calls are spread like requests."""
+    """With the annotation that makes Traefik use HTTP/2; gRPC calls spread like requests."""
     annotate = "kubectl annotate service whoami-service traefik.ingress.kubernetes.io/service.serversscheme"
     command = [sys.executable, "-m", "whoami", "watch", "--grpc", "-n", "1", f"http://127.0.0.1:{labs.web}"]
     assert not works(*command)
@@ -273,7 +273,7 @@ def test_http2_and_grpc_reach_the_pods(labs: Labs) -> None:
 
 
 async def test_a_websocket_passes(labs: Labs) -> None:
-    """As any request, to one of the pods; and it stays there."""
+    """To one of the pods, where it stays."""
     async with ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{labs.web}/echo") as socket:
         for text in ("one", "two"):
             await socket.send_str(text)
@@ -281,13 +281,13 @@ async def test_a_websocket_passes(labs: Labs) -> None:
 
 
 def gateway(labs: Labs, namespace: str, name: str) -> str:
-    """What Traefik reports of a gateway."""
+    """Traefik's report on a gateway."""
     found = labs.find("gateway.networking.k8s.io/v1", "gateways", namespace, name)
     return json.dumps(found.get("status", {}))
 
 
 def listen(labs: Labs, namespace: str, name: str) -> None:
-    """Give a gateway Traefik's class, and its listeners the ports of Traefik's entry points."""
+    """Gives a gateway Traefik's class, and its listeners the ports of Traefik's entry points."""
     found = labs.find("gateway.networking.k8s.io/v1", "gateways", namespace, name)
     ports = {"HTTP": labs.web, "HTTPS": labs.secure}
     listeners = [one | {"port": ports[one["protocol"]]} for one in found["spec"]["listeners"]]
@@ -297,7 +297,7 @@ def listen(labs: Labs, namespace: str, name: str) -> None:
 
 
 def test_a_gateway_needs_its_class_and_a_port_that_is_listened_on(labs: Labs) -> None:
-    """Of another controller's class nothing is told; a port without an entry point is."""
+    """Another controller's class is ignored; a port without an entry point is reported."""
     assert "traefik" not in gateway(labs, "default", "labs")
     spec = json.dumps({"spec": {"gatewayClassName": "traefik"}})
     labs.run(f"kubectl patch gateway labs --type=merge -p '{spec}'")
@@ -305,7 +305,7 @@ def test_a_gateway_needs_its_class_and_a_port_that_is_listened_on(labs: Labs) ->
 
 
 def test_routes_of_a_gateway(labs: Labs) -> None:
-    """By path, as the Ingress objects; and a canary that gets one request of ten, by weight."""
+    """By path, like the Ingresses; and a canary that gets one of ten requests, by weight."""
     listen(labs, "default", "labs")
     labs.remove_ingresses("default", "whoami-ingress", "whoareyou-ingress")
     try:
@@ -325,7 +325,7 @@ def test_routes_of_a_gateway(labs: Labs) -> None:
 
 
 def test_tls_and_redirect_of_a_gateway(labs: Labs) -> None:
-    """With the secret's certificate, before the headless service, and without annotations."""
+    """With the secret's certificate, in front of the headless service, without annotations."""
     listen(labs, "ns1", "whereami")
     labs.remove_ingresses("ns1", "whereami")
     ask = [

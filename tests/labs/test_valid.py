@@ -1,4 +1,4 @@
-"""Every manifest against the schemas of every Kubernetes that the labs promise to run on."""
+"""Every manifest against the schemas of every supported Kubernetes version."""
 
 import json
 from copy import deepcopy
@@ -18,7 +18,7 @@ GATEWAY_API = Path(__file__).parent / "gateway-api"
 
 
 def gateway_schema(kind: str) -> dict[str, Any]:
-    """The schema of a Gateway API kind, made strict.
+    """The strict schema of a Gateway API kind.
 
     The files are the validation schemas of the Gateway API 1.0 CRDs (standard channel, Apache-2.0), without
     status and descriptions.
@@ -40,7 +40,7 @@ def gateway_schema(kind: str) -> dict[str, Any]:
 
 
 def validate(manifest: Manifest, version: str) -> None:
-    """An exception where a Kubernetes of this version would refuse the object, or ignore part of it."""
+    """Raises an exception if this Kubernetes version would refuse the object, or ignore part of it."""
     if manifest["apiVersion"].startswith("gateway.networking.k8s.io/"):
         Draft202012Validator(gateway_schema(manifest["kind"])).validate(manifest)
     elif not manifest["apiVersion"].startswith("traefik.io/"):  # Traefik itself reads those: test_traefik.py
@@ -48,14 +48,14 @@ def validate(manifest: Manifest, version: str) -> None:
 
 
 def test_the_schemas_are_those_of_the_promised_versions() -> None:
-    """A version without a schema would be checked against an older one, and not be noticed."""
+    """A version without its own schema would silently be checked against an older one."""
     assert set(VERSIONS) <= {major_minor(version) for version in all_versions()}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("path", files(), ids=show)
 def test_each_file_is_valid(path: Path, version: str) -> None:
-    """So it can be applied alone, with -f."""
+    """So that it can be applied alone, with -f."""
     manifests = read(path)
     assert manifests
     for manifest in manifests:
@@ -64,7 +64,7 @@ def test_each_file_is_valid(path: Path, version: str) -> None:
 
 @pytest.mark.parametrize("folder", kustomizations(), ids=show)
 def test_each_kustomization_is_valid(folder: Path) -> None:
-    """So it can be applied with -k, on every version."""
+    """So that it can be applied with -k, on every version."""
     manifests = render(folder)
     assert manifests
     for manifest in manifests:

@@ -1,4 +1,4 @@
-"""A trainee's machine: a shell with kubectl before an empty cluster, and an engine that only knows names."""
+"""A trainee's machine: a shell with kubectl and an empty cluster, and an engine that only records names."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ from tests.server import wait_for
 
 VERSION = version("whoami-whereami")
 NAMES = ("whoami", "whereami", "utils")
-# The stand-in does not check fields (test_valid.py does), and does not read protobuf, which create sends
+# The stand-in does not validate fields (test_valid.py does), and does not read protobuf, which create sends
 SHELL = """set -o pipefail
 kubectl() { case $1 in
   apply) command kubectl "$@" --validate=false;;
@@ -48,7 +48,7 @@ class Trainee:
         self._utils = "kubectl exec deploy/utils"
 
     def type(self, example: Example) -> subprocess.CompletedProcess[str] | None:
-        """Type a command; nothing comes of one that is not for the cluster."""
+        """Types a command; returns nothing for one that is not for the cluster."""
         command = example.command
         if re.match(r"(docker (build|tag|push)|make (image|push))\b(?!x)", command):
             self._use_engine(command)
@@ -102,7 +102,7 @@ def _tagged(name: str) -> str:
 
 @contextmanager
 def trainee(home: Path) -> Iterator[Trainee]:
-    """A trainee with this project's k8s/, a certificate as by mkcert, and images loaded into the nodes."""
+    """A trainee with this project's k8s/, a certificate like mkcert's, and images loaded into the nodes."""
     (home / "k8s").symlink_to(K8S)
     certificate = trustme.CA().issue_cert("*.whereami.svc")
     (home / "build").mkdir()

@@ -1,4 +1,4 @@
-"""New connections: which are taken, which make place, and that none is lost at the end."""
+"""New connections: which are accepted, which are closed for them, and that shutdown loses none."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ WAITING = b"/waiting"
 
 
 def find_route(head: Any) -> Route:
-    """A path that is answered after an hour, and any other, which is at once."""
+    """A path that is answered after an hour, and all others, which are immediate."""
 
     def endpoint(request: Request) -> Response | Delayed:
         return Delayed(3600, Response) if request.head.path == WAITING else Response(body=request.head.path)
@@ -36,7 +36,7 @@ def find_route(head: Any) -> Route:
 
 
 class Place:
-    """A server that accepts, and its clients."""
+    """An accepting server, and its clients."""
 
     def __init__(self, listener: socket.socket, limits: Limits) -> None:
         self.server = Server(find_route, limits=limits)
@@ -45,14 +45,14 @@ class Place:
         self.clients: list[socket.socket] = []
 
     def connect(self) -> socket.socket:
-        """A connection that the kernel has made; the server need not have had a turn."""
+        """A connection established by the kernel; the server may not have run yet."""
         client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
         client.setblocking(False)
         self.clients.append(client)
         return client
 
     async def ask(self, client: socket.socket, path: str = "/") -> bytes:
-        """What comes back; nothing where the server closes."""
+        """The server's answer; empty if it closes."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(PATIENCE):
             try:
@@ -86,14 +86,14 @@ async def place(limits: Limits | None = None, listener: socket.socket | None = N
 
 
 def room_for(connections: int) -> Limits:
-    """Limits with room for so many plain connections, and what another may take."""
+    """Limits for `count` plain connections, and the most that another may cost."""
     limits = Limits()
     more = limits.tls_cost + limits.http2_cost
     return Limits(connections=connections * limits.connection_cost + more)
 
 
 async def is_closed(client: socket.socket) -> bool:
-    """Whether the server closes the connection, soon and without a word."""
+    """Whether the server closes the connection, soon and silently."""
     async with asyncio.timeout(PATIENCE):
         with contextlib.suppress(ConnectionError):
             return await asyncio.get_running_loop().sock_recv(client, 1) == b""
@@ -101,7 +101,7 @@ async def is_closed(client: socket.socket) -> bool:
 
 
 async def test_who_is_idle_longest_makes_place() -> None:
-    """As many connections as there is room for; the requests of others go on."""
+    """As many connections as there is room for; other clients' requests continue."""
     async with place(room_for(4)) as here:
         waiting = await here.wait()
         idle = [here.connect() for _ in range(3)]
@@ -118,7 +118,7 @@ async def test_who_is_idle_longest_makes_place() -> None:
 
 
 async def test_who_has_not_sent_a_whole_head_makes_place() -> None:
-    """A client that trickles its head must not keep others out."""
+    """A client that sends its head slowly must not keep others out."""
     async with place(room_for(3)) as here:
         slow = [here.connect() for _ in range(3)]
         for client in slow:
@@ -127,7 +127,7 @@ async def test_who_has_not_sent_a_whole_head_makes_place() -> None:
 
 
 async def test_where_all_are_busy_others_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """With one line in the log, however many they are; who leaves makes place."""
+    """With one log line, however many they are; a disconnect makes room."""
     async with place(room_for(2)) as here:
         busy = [await here.wait() for _ in range(2)]
         for _ in range(50):
@@ -140,13 +140,13 @@ async def test_where_all_are_busy_others_are_refused(capsys: pytest.CaptureFixtu
 
 
 class Short(socket.socket):
-    """A listener whose process has no descriptor left, for as long as it is said."""
+    """A listener whose process has no file descriptor left, while it is set."""
 
     shortage = 0
     asked = 0
 
     def accept(self) -> Any:
-        """Fail as the kernel does."""
+        """Fails like the kernel."""
         self.asked += 1
         if self.shortage:
             raise OSError(self.shortage, "Too many open files")
@@ -155,7 +155,7 @@ class Short(socket.socket):
 
 @pytest.mark.parametrize("shortage", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 async def test_without_descriptors_clients_wait(shortage: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """The loop does not spin, one line a second tells of it, and they are served when there are some again."""
+    """The loop does not spin, one log line per second reports it, and they are served later."""
     (plain,) = bind(0)
     listener = Short(plain.family, plain.type, plain.proto, plain.detach())
     listener.setblocking(False)
@@ -190,7 +190,7 @@ async def test_a_client_that_has_gone_again_is_no_matter() -> None:
 
 @pytest.mark.parametrize("count", [1, 300])
 async def test_no_connection_is_lost_at_the_end(count: int) -> None:
-    """What the kernel has accepted before the listener is closed gets its answer."""
+    """Connections that the kernel accepted before the listener closes get their answer."""
     async with place() as here:
         clients = [here.connect() for _ in range(count)]
         here.server.draining = True
@@ -202,7 +202,7 @@ async def test_no_connection_is_lost_at_the_end(count: int) -> None:
 
 
 async def test_no_connection_begins_while_the_listener_closes() -> None:
-    """One that came between the last accept and the close would be reset; its client is refused instead."""
+    """One between the last accept and the close would be reset; its client is refused instead."""
     async with place() as here:
         ending = asyncio.ensure_future(here.acceptor.finish())
         await asyncio.sleep(0)
@@ -217,7 +217,7 @@ async def test_no_connection_begins_while_the_listener_closes() -> None:
 
 
 async def test_another_process_goes_on_with_a_listener_that_is_left_to_it() -> None:
-    """As when one worker is replaced: its listener is not closed for the others."""
+    """As when a worker is replaced: its listener stays open."""
     (listener,) = bind(0)
     with listener.dup() as other:
         async with place(listener=listener) as here:

@@ -16,7 +16,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 async def test_the_example_of_the_readme(aiohttp_client: AiohttpClient) -> None:
-    """It runs as it stands there."""
+    """It runs unchanged."""
     found = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert found is not None
     names: dict[str, Any] = {}
@@ -25,7 +25,7 @@ async def test_the_example_of_the_readme(aiohttp_client: AiohttpClient) -> None:
 
 
 async def test_whoami_can_be_mounted(aiohttp_client: AiohttpClient) -> None:
-    """Below a prefix it routes by what follows, and shows the request as it came."""
+    """It routes by the rest of the path, and shows the request as received."""
     app = web.Application()
     app.add_subapp("/who", build_whoami(name="inner"))
     client = await aiohttp_client(app)
@@ -36,7 +36,7 @@ async def test_whoami_can_be_mounted(aiohttp_client: AiohttpClient) -> None:
 
 
 async def test_whereami_answers_everything(aiohttp_client: AiohttpClient) -> None:
-    """With a line in the log for each request."""
+    """With a log line for each request."""
     lines: list[str] = []
     client = await aiohttp_client(build_whereami(node_name="node1", log=lines.append))
     for method, path in (("GET", "/"), ("POST", "/any/path"), ("DELETE", "/x?y")):
@@ -54,14 +54,14 @@ async def test_whereami_answers_everything(aiohttp_client: AiohttpClient) -> Non
     ],
 )
 async def test_no_answer_carries_a_banner(aiohttp_client: AiohttpClient, method: str, path: str) -> None:
-    """Nothing tells which server it is."""
+    """Nothing reveals the server software."""
     client = await aiohttp_client(build_whoami())
     answer = await client.request(method, path, allow_redirects=False)
     assert "Server" not in answer.headers
 
 
 async def test_messages_come_back(aiohttp_client: AiohttpClient) -> None:
-    """The echo works there, too."""
+    """The echo works there too."""
     client = await aiohttp_client(build_whoami())
     async with client.ws_connect("/echo") as websocket:
         await websocket.send_str("Lukša")

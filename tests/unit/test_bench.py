@@ -1,4 +1,4 @@
-"""What ``make bench`` makes of its figures, and what it says where something is missing."""
+"""``make bench``: its figures, and its messages if something is missing."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def sample(rate: int, p99: float = 0.002) -> Sample:
 
 
 def test_ratios_are_of_the_same_round() -> None:
-    """A machine that was slow for a round was slow for both, so their ratio stands."""
+    """A slow round of the machine affects both servers, so their ratio stands."""
     bare, ours = (WORK, APPLICATION), (WORK, "ours")
     full = {bare: [sample(100), sample(10), sample(100)], ours: [sample(200), sample(20), sample(150)]}
     half = {bare: [sample(50, 0.004)], ours: [sample(49, 0.003)]}
@@ -36,7 +36,7 @@ def test_ratios_are_of_the_same_round() -> None:
 
 
 def test_ratios_are_of_the_same_work() -> None:
-    """Who answers something else, or does not do it at all, is no measure."""
+    """Servers that answer something else, or do not do the work, are not compared."""
     full = {(WORK, APPLICATION): [sample(10)], (WORK, "ours"): [sample(30)], ("POST /", "ours"): [sample(20)]}
     assert [row.ratios for row in summarise(full, {})] == [{APPLICATION: 1}, {APPLICATION: 3}, {}]
 
@@ -55,7 +55,7 @@ def test_the_table_has_a_line_for_each_row() -> None:
 
 
 def test_the_chart_has_a_bar_for_each_row() -> None:
-    """Well-formed, whatever is in a URL; the fastest of a work has the longest bar."""
+    """Well-formed, whatever a URL contains; the fastest of a work has the longest bar."""
     full = {(WORK, APPLICATION): [sample(1000)], (WORK, "http://a/?b&c<d"): [sample(4000)]}
     full |= {("POST /", APPLICATION): [sample(10)]}
     picture = ElementTree.fromstring(render_chart(summarise(full, {}), "today & here"))
@@ -66,7 +66,7 @@ def test_the_chart_has_a_bar_for_each_row() -> None:
 
 
 def test_failed_requests_are_no_figures() -> None:
-    """A server that answers errors fast must not win."""
+    """A server that quickly answers with errors must not win."""
     report = 'Running\n{"requests": 9, "seconds": 2, "bytes": 90, "p50": 0.1, "p99": 0.2, "errors": %d}\n'
     assert parse_report("http://a", report % 0) == Load(9, 2, 90, 0.1, 0.2)
     with pytest.raises(LoadError, match=r"http://a: 3 of 9 requests failed"):
@@ -74,7 +74,7 @@ def test_failed_requests_are_no_figures() -> None:
 
 
 def test_what_h2load_tells_is_read() -> None:
-    """Its rate, and from its log the latencies; answers that failed are no figures."""
+    """Its rate, and from its log the latencies; failed answers are errors."""
     report = (
         "finished in 1.01s, 200.00 req/s, 3.77MB/s\n"
         "requests: 100 total, 110 started, 100 done, %d succeeded, 0 failed, 0 errored, 0 timeout\n"
@@ -114,7 +114,7 @@ def test_a_peer_is_measured_with_its_memory_and_its_work() -> None:
 
 
 def test_idle_connections_are_counted_in_memory() -> None:
-    """Granian holds them too, so that what it takes for one is a figure."""
+    """With Granian, so that its memory per connection is a figure."""
     idle = measure_idle(GRANIAN, build_peers(None)[GRANIAN], 1100)  # from two source addresses
     assert 0 < idle.first_answer < 15
     assert 5 << 20 < idle.memory < idle.memory_with < 500 << 20
@@ -130,7 +130,7 @@ def test_a_peer_that_is_not_there_is_named() -> None:
 
 
 def test_every_work_has_someone_to_do_it() -> None:
-    """And the original is asked where somebody has it."""
+    """And the original is included if its path is given."""
     peers = build_peers("/opt/whoami")
     assert {name for work in WORKS for name in work.names} == set(peers)
     assert set(peers) - set(build_peers(None)) == {"original"}

@@ -1,8 +1,8 @@
-"""What a request costs, in steps of Python (executed bytecode instructions), which no clock disturbs.
+"""The cost of a request in executed bytecode instructions, which do not depend on machine load.
 
-Counted in this process, from the connection's bytes to the answer's, on a fake transport. What C code does
-inside of a step is not seen: that is for ``make bench``. The budgets are about a tenth above what
-Python 3.11 takes, since they guard against blunders; later versions take somewhat less.
+Counted in this process, from the connection's input to the answer, on a fake transport. C code is not counted;
+``make bench`` measures that. The budgets are about a tenth above the counts on Python 3.11, since they guard
+against blunders; later versions take somewhat less.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ BUDGETS = {
 
 
 class Wire(asyncio.Transport):
-    """A connection to a client that takes all answers at once."""
+    """A connection to a client that reads all answers immediately."""
 
     def __init__(self, server: Server) -> None:
         super().__init__({"peername": ("192.0.2.1", 40000)})
@@ -80,7 +80,7 @@ class Wire(asyncio.Transport):
         self._protocol.connection_made(self)
 
     async def answer(self, data: bytes) -> bytes:
-        """What comes back for some bytes."""
+        """The answer to some bytes."""
         self.received = b""
         cast(asyncio.Protocol, self._protocol).data_received(data)
         for _ in range(10):  # turns of the loop: more than an answer and its log take
@@ -92,11 +92,11 @@ class Wire(asyncio.Transport):
         self.received += data
 
     def is_closing(self) -> bool:
-        """It stays."""
+        """It stays open."""
         return False
 
     def close(self) -> None:
-        """The server ends it."""
+        """The server closes."""
 
     def resume_reading(self) -> None:
         """It always reads."""
@@ -105,18 +105,18 @@ class Wire(asyncio.Transport):
         """It has no buffer."""
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Another takes over."""
+        """Switches the protocol."""
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Who has the connection."""
+        """The current protocol."""
         return self._protocol
 
 
 class Steps:
-    """Counts while it is entered; `dearest` tells where.
+    """Counts instructions while entered; `dearest` shows where.
 
-    Python 3.13 loses count where tracing stops and starts again, so `answer` counts anew inside.
+    Python 3.13 loses its count when tracing stops and restarts, so `answer` restarts the count inside.
     """
 
     def __init__(self) -> None:
@@ -142,14 +142,14 @@ class Steps:
         return self._count
 
     async def answer(self, wire: Wire, data: bytes) -> Counter[CodeType]:
-        """The steps of one answer, by function."""
+        """The instructions of one answer, by function."""
         self.by_code = Counter()
         await wire.answer(data)
         return self.by_code
 
 
 def dearest(counts: Counter[CodeType]) -> str:
-    """The functions with most steps, one a line."""
+    """The most expensive functions, one per line."""
     found = [(steps, code, Path(code.co_filename)) for code, steps in counts.most_common(10)]
     return "\n".join(
         f"{steps:6} {code.co_qualname} in {file.parent.name}/{file.name}:{code.co_firstlineno}"
@@ -158,9 +158,9 @@ def dearest(counts: Counter[CodeType]) -> str:
 
 
 async def cheapest(wire: Wire, data: bytes, before: bytes = b"") -> Counter[CodeType]:
-    """The steps of the cheapest of a few times: the first fill caches, and each new second renders its date.
+    """The cheapest of several answers: the first fills caches, and each new second renders its date.
 
-    Before each time, another request may be answered, which does not count.
+    Before each, another request may be answered, which does not count.
     """
     with Steps() as steps:  # Python 3.12 counts from the second time on
         await steps.answer(wire, data)
@@ -175,12 +175,12 @@ async def cheapest(wire: Wire, data: bytes, before: bytes = b"") -> Counter[Code
 
 @pytest.mark.parametrize("name", BUDGETS)
 async def test_a_request_stays_within_its_budget(name: str) -> None:
-    """Work that is added to every request is seen here; what is worth it gets a new budget."""
+    """Detects work added to every request; if it is worth it, raise the budget."""
     find_route, request, budget = BUDGETS[name]
     wire = Wire(Server(find_route()))
     await asyncio.sleep(0)
     assert (await wire.answer(request)).startswith(b"HTTP/1.1 200 OK\r\n")
-    counts = await cheapest(wire, request, before=OTHER)  # since a head that comes again is not read again
+    counts = await cheapest(wire, request, before=OTHER)  # since a repeated head is not parsed again
     total = counts.total()
     assert 0 < total <= budget, (
         f"{name} takes {total} steps of Python, its budget is {budget}. Most are in\n{dearest(counts)}\n"
@@ -189,7 +189,7 @@ async def test_a_request_stays_within_its_budget(name: str) -> None:
 
 
 async def test_a_request_that_comes_again_costs_less() -> None:
-    """Load and probes send the same head on and on: it is read once."""
+    """Load tests and probes repeat the same head: it is parsed once."""
     wire = Wire(Server(find_in_whoami()))
     await asyncio.sleep(0)
     request = BROWSER_BEHIND_PROXY % b"/"
@@ -212,7 +212,7 @@ async def test_a_new_connection_stays_within_its_budget() -> None:
 
 
 def build_server() -> Server:
-    """whoami with its calls."""
+    """whoami with gRPC."""
     limits = Limits()
     find_call = build_find_call(partial(build_methods, Pod(), "", Health()), limits)
     return Server(find_in_whoami(), find_call=find_call, limits=limits)
@@ -235,7 +235,7 @@ HTTP2_BUDGETS = {
 
 @pytest.mark.parametrize("name", HTTP2_BUDGETS)
 async def test_a_request_over_http2_stays_within_its_budget(name: str) -> None:
-    """A head that repeats itself is read once there, too."""
+    """A repeated head is parsed once there, too."""
     fields, body, budget = HTTP2_BUDGETS[name]
     wire, encoder, varies = Wire(build_server()), Encoder(), "new head" in name
     await wire.answer(PREFACE + raw(4, 0) + raw(8, 0, (1 << 30).to_bytes(4, "big")))
@@ -260,7 +260,7 @@ async def test_a_request_over_http2_stays_within_its_budget(name: str) -> None:
 
 
 async def test_an_echo_costs_the_same_whatever_its_size() -> None:
-    """No step of Python is done for each byte of a WebSocket's message."""
+    """No bytecode runs per byte of a WebSocket message."""
     wire = Wire(Server(find_in_whoami()))
     await asyncio.sleep(0)
     assert (await wire.answer(HANDSHAKE)).startswith(b"HTTP/1.1 101 ")

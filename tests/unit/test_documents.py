@@ -1,4 +1,4 @@
-"""The pages for those who carry on say what the code says."""
+"""The documents for developers and operators match the code."""
 
 import re
 from dataclasses import fields
@@ -15,7 +15,7 @@ LIMITS = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
 
 
 def written(value: float) -> str:
-    """A size or a time, or a number, as the table writes it."""
+    """A size, time or number in the table's notation."""
     if 0 < value < 1:
         return f"{1000 * value:g} ms"
     for size, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
@@ -26,13 +26,13 @@ def written(value: float) -> str:
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([a-z_0-9]+)`", SECURITY)) & set(LIMITS)))
 def test_the_table_of_bounds_has_the_limits_numbers(name: str) -> None:
-    """Each row that names a limit has its number."""
+    """Each row that names a limit has its value."""
     rows = [line for line in SECURITY.splitlines() if f"`{name}`" in line]
     assert any(written(LIMITS[name]) in row for row in rows), (name, written(LIMITS[name]), rows)
 
 
 def test_the_table_of_bounds_names_limits_that_there_are() -> None:
-    """And most of those that there are."""
+    """And most of the existing ones."""
     named = set(re.findall(r"`([a-z]+_[a-z_0-9]+)`", SECURITY))
     assert named <= set(LIMITS)
     assert len(named) > 15
@@ -42,5 +42,5 @@ def test_the_table_of_bounds_names_limits_that_there_are() -> None:
     "path", sorted(set(re.findall(r"(?:podkit|whoami|whereami)/[a-z0-9_/.]+", ARCHITECTURE)))
 )
 def test_the_architecture_names_files_that_there_are(path: str) -> None:
-    """A page that names what is gone misleads."""
+    """A page that names missing files misleads."""
     assert (ROOT / path.rstrip(".")).exists()

@@ -20,7 +20,7 @@ HOST = POD.hostname
 
 
 def build(seed: int = 1) -> Faults:
-    """The endpoint, with draws that repeat themselves."""
+    """The endpoint with repeatable random numbers."""
     return Faults(POD, Random(seed))
 
 
@@ -37,7 +37,7 @@ def text(answer: Answer) -> str:
 
 
 def test_without_a_query() -> None:
-    """200, at once."""
+    """200, immediately."""
     answer = ask("")
     assert isinstance(answer, Response)
     assert (answer.status, text(answer)) == (200, f"200 from {HOST}\n")
@@ -46,7 +46,7 @@ def test_without_a_query() -> None:
 
 
 def test_shares_are_kept() -> None:
-    """Of many requests each value gets its share, and 200 the rest; the body says which it was."""
+    """Each value gets its share of many requests, and 200 the rest; the body names the value."""
     faults = build()
     drawn = Counter(text(ask("status=503:10,429:5.5", faults)) for _ in range(10_000))
     shares = {line.removesuffix(f" from {HOST}\n"): count / 100 for line, count in drawn.items()}
@@ -56,7 +56,7 @@ def test_shares_are_kept() -> None:
 
 
 def test_waits() -> None:
-    """The answer comes later, or not at all where the connection is to be closed."""
+    """The answer is delayed, or omitted if the connection is to be closed."""
     answer = ask("wait=200ms&status=503")
     assert isinstance(answer, Delayed)
     assert (answer.seconds, text(answer.respond())) == (0.2, f"503 after 200ms from {HOST}\n")
@@ -72,7 +72,7 @@ def test_waits() -> None:
     ("size", "expected"), [("0", 0), ("3", 3), ("100", 100), ("1KB", 1024), ("1kb", 1024), ("2MB", 2 << 20)]
 )
 def test_sizes(size: str, expected: int) -> None:
-    """The body is filled or cut to the size."""
+    """The body is padded or truncated to the size."""
     answer = ask(f"size={size}")
     assert isinstance(answer, Response)
     body = text(answer)
@@ -81,7 +81,7 @@ def test_sizes(size: str, expected: int) -> None:
 
 
 def test_headers() -> None:
-    """Caching, Retry-After and X-..., several if need be; a cache's own rule takes the place of ours."""
+    """Caching, Retry-After and X-..., several if needed; a cache rule replaces ours."""
     answer = ask("header=cache-control:max-age=60&header=X-Lab:a b&header=X-Lab:c&header=retry-after:")
     assert isinstance(answer, Response)
     expected = [(b"cache-control", b"max-age=60"), (b"X-Lab", b"a b"), (b"X-Lab", b"c"), (b"retry-after", b"")]
@@ -105,7 +105,7 @@ def test_headers() -> None:
     ],
 )
 def test_anything_else_is_refused(query: str) -> None:
-    """400, and one line that says what is wrong and what is allowed."""
+    """400, and one line with the reason and the allowed values."""
     answer = ask(query)
     assert isinstance(answer, Response)
     assert answer.status == 400
@@ -116,13 +116,13 @@ def test_anything_else_is_refused(query: str) -> None:
 
 
 def find() -> Routes:
-    """A table with the endpoint alone."""
+    """A table with only the endpoint."""
     return Routes({b"/": Route(build())})
 
 
 @pytest.mark.parametrize("status", [204, 205, 304])
 async def test_an_answer_that_has_no_body(status: int) -> None:
-    """Is followed by the next one."""
+    """The next answer follows correctly."""
     first = b"GET /?status=%d&size=2MB HTTP/1.1\r\nHost: a\r\n\r\n" % status
     async with running(find().find) as server:
         answer = await server.ask(first + b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -132,7 +132,7 @@ async def test_an_answer_that_has_no_body(status: int) -> None:
 
 
 async def test_close_breaks_the_connection() -> None:
-    """Without a byte of an answer, at once or after a wait; over HTTP/2, its stream alone."""
+    """Without a byte of an answer, immediately or delayed; over HTTP/2, only its stream."""
     async with running(find().find) as server:
         for query in (b"close=true", b"close=true&wait=20ms"):
             reader, writer = await server.connect()

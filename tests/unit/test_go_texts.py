@@ -1,4 +1,4 @@
-"""Dates, JSON and hosts as Go's libraries read them."""
+"""Dates, JSON and hosts as Go's libraries parse them."""
 
 import re
 
@@ -15,7 +15,7 @@ from podkit.go.url import parse_query
     [
         "Sun, 06 Nov 1994 08:49:37 GMT",
         "sun, 06 NOV 1994 08:49:37 GMT",
-        "Mon, 06 Nov 1994 08:49:37 GMT",  # nobody looks whether it was one
+        "Mon, 06 Nov 1994 08:49:37 GMT",  # the day of the week is not checked
         "Sun,  06  Nov 1994  8:49:37  GMT",
         "Sun, 06 Nov 1994 08:49:37.999 GMT",
         "Sunday, 06-Nov-94 08:49:37 GMT",
@@ -28,7 +28,7 @@ from podkit.go.url import parse_query
     ],
 )
 def test_dates_are_read_in_three_forms(text: str) -> None:
-    """As net/http.ParseTime reads them; a zone's name does not shift the time."""
+    """Like net/http.ParseTime; a time zone name does not shift the time."""
     assert parse_date(text.encode()) == 784111777
 
 
@@ -55,7 +55,7 @@ def test_dates_are_read_in_three_forms(text: str) -> None:
     ],
 )
 def test_any_other_text_is_no_date(text: str) -> None:
-    """Go is strict about the rest."""
+    """Go is strict about everything else."""
     with pytest.raises(ValueError, match=r"."):
         parse_date(text.encode())
 
@@ -70,7 +70,7 @@ def test_years_of_two_digits_are_near_2000(year: str, seconds: int) -> None:
     ("text", "number"), [(b"200", 200), (b" \t\r\n-1 x", -1), (b"0123", 0), (b"200garbage", 200), (b"-0", 0)]
 )
 def test_the_first_number_counts(text: bytes, number: int) -> None:
-    """What follows it does not matter."""
+    """The rest is ignored."""
     assert decode_int(text) == number
 
 
@@ -115,7 +115,7 @@ def test_the_first_number_counts(text: bytes, number: int) -> None:
     ],
 )
 def test_what_is_no_number_is_refused_in_go_s_words(text: bytes, error: str) -> None:
-    """Which whoami passes on."""
+    """whoami passes them on."""
     with pytest.raises(ValueError, match=re.escape(error) + "$"):
         decode_int(text)
 
@@ -132,7 +132,7 @@ def test_what_is_no_number_is_refused_in_go_s_words(text: bytes, error: str) -> 
     ],
 )
 def test_hosts_are_written_as_go_sends_them(host: bytes, shown: bytes) -> None:
-    """In Punycode, without zones, and not at all where they are malformed or far too long."""
+    """In Punycode, without zones; empty if malformed or far too long."""
     assert render_host(host) == shown
 
 

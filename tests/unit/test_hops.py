@@ -1,4 +1,4 @@
-"""``/.hops``: what a request's headers claim of its way, and what is certain."""
+"""``/.hops``: what a request's headers claim about its path, and what is certain."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def ask(*headers: tuple[str, str], announced: Announced | None = None, tls: Tls 
 
 
 def lines(response: Response) -> list[str]:
-    """The lines for people, without the introduction and the pod."""
+    """The lines of the text, without the introduction and the pod."""
     assert isinstance(response.body, bytes)
     found = response.body.decode().splitlines()
     return [" ".join(line.split()) for line in found[2:] if line and " pod " not in line]
@@ -40,7 +40,7 @@ def read(*headers: tuple[str, str], **more: Any) -> dict[str, Any]:
 
 
 def contradictions(*headers: tuple[str, str]) -> list[str]:
-    """Those that are found."""
+    """The contradictions found."""
     return list(read(*headers)["contradictions"])
 
 
@@ -48,7 +48,7 @@ CONNECTION = f"certain connection peer={PEER} protocol=HTTP/1.1 id=w1-1f request
 
 
 def test_a_connection_without_proxies() -> None:
-    """Peer, protocol, number and pod are certain; as plain text that nobody takes for HTML."""
+    """Peer, protocol, number and pod are certain; as plain text that no browser treats as HTML."""
     response = ask()
     assert lines(response) == [CONNECTION]
     assert isinstance(response.body, bytes)
@@ -103,7 +103,7 @@ def test_a_chain_from_the_client_on() -> None:
 
 
 def test_tls_and_a_proxy_header() -> None:
-    """What the handshake agreed on is certain; what a PROXY header says is its sender's word."""
+    """The handshake's result is certain; a PROXY header is only its sender's claim."""
     told = read(
         announced=Announced(
             2,
@@ -159,7 +159,7 @@ def test_tls_and_a_proxy_header() -> None:
     ],
 )
 def test_contradictions_are_said(headers: list[tuple[str, str]], expected: str) -> None:
-    """And what can't be read."""
+    """And unparsable headers."""
     assert contradictions(*headers) == [expected]
 
 
@@ -177,12 +177,12 @@ def test_contradictions_are_said(headers: list[tuple[str, str]], expected: str) 
     ],
 )
 def test_the_same_in_other_words_is_no_contradiction(headers: list[tuple[str, str]]) -> None:
-    """Addresses are compared, and not texts."""
+    """Addresses are compared, not texts."""
     assert contradictions(*headers) == []
 
 
 def test_what_is_hostile_stays_harmless() -> None:
-    """Control characters go, long values are cut, many are counted, and none of it takes time."""
+    """Control characters are removed, values truncated, counts limited, and all of it is fast."""
     start = time.monotonic()
     hostile = ("X-Forwarded-Host", "a\x1b[31mb\x7f\x9b")
     assert "claimed X-Forwarded-Host a[31mb" in " ".join(lines(ask(hostile))).replace("\ufffd", "")

@@ -1,4 +1,4 @@
-"""What a connection over HTTP/1.1 bears, and what it holds for its client."""
+"""HTTP/1.1 connections: abuse that they survive, and what they hold for a client."""
 
 import asyncio
 import socket
@@ -57,19 +57,19 @@ class Table:
 
 @pytest.fixture
 async def quick() -> AsyncIterator[Running]:
-    """A server with short times; answers to /wait take an hour."""
+    """A server with short timeouts; answers to /wait take an hour."""
     async with running(Table(3600).find, QUICK) as server:
         yield server
 
 
 def closing(path: bytes, extra: bytes = b"", body: bytes = b"") -> bytes:
-    """A request behind which the connection closes."""
+    """A request after which the connection closes."""
     return b"POST %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n%s" % (path, extra, body)
 
 
 @pytest.mark.parametrize("path", [b"/", b"/wait", b"/blocks", b"/stream", b"/body", b"/mistake"])
 async def test_an_endpoint_is_called_once_for_a_request(path: bytes) -> None:
-    """Whatever kind of answer it gives, and also where the request comes byte by byte."""
+    """Whatever kind of answer it returns, and also if the request arrives byte by byte."""
     table = Table()
     raw = closing(path, b"Content-Length: 3\r\n", b"abc")
     async with running(table.find) as server:
@@ -86,12 +86,12 @@ async def test_an_endpoint_is_called_once_for_a_request(path: bytes) -> None:
 
 @pytest.mark.parametrize("nothing", [b"\n\n", b"\n\r\n", b"\r\n\r\n"])
 async def test_an_empty_head_is_refused(quick: Running, nothing: bytes) -> None:
-    """A connection's first request is no repetition of anything."""
+    """A connection's first request does not repeat anything."""
     assert (await quick.ask(nothing)).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_body_of_unknown_length_comes_in_chunks() -> None:
-    """Over HTTP/1.1; HTTP/1.0 gets it as it is, up to the end of the connection."""
+    """Over HTTP/1.1; HTTP/1.0 gets it unframed, until the connection closes."""
     async with running(Table().find) as server:
         answer = await server.ask(closing(b"/stream"))
         assert answer.partition(b"\r\n\r\n")[2] == b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"
@@ -100,11 +100,11 @@ async def test_a_body_of_unknown_length_comes_in_chunks() -> None:
 
 
 async def test_heads_that_end_in_time_are_answered_however_long_they_come() -> None:
-    """The time for a head starts with its own first byte, not with that of one before it."""
+    """The timeout of a head starts with its own first byte, not with the previous head."""
     async with running(Table().find, QUICK) as server:
         reader, writer = await server.connect()
         writer.write(GET[:9])
-        for _ in range(6):  # in all twice the time of one head
+        for _ in range(6):  # in all twice the timeout of one head
             await asyncio.sleep(QUICK.head_timeout / 3)
             writer.write(GET[9:] + GET[:9])
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -115,7 +115,7 @@ async def test_heads_that_end_in_time_are_answered_however_long_they_come() -> N
 
 @pytest.mark.parametrize("ahead", [0, 34, 4000], ids=["nothing", "a-little", "more-than-is-read-ahead"])
 async def test_a_client_that_leaves_while_it_waits_is_noticed(quick: Running, ahead: int) -> None:
-    """Whatever it asked for ahead."""
+    """Whatever it has pipelined."""
     _, writer = await quick.connect()
     writer.write(WAIT + GET * ahead)
     await writer.drain()
@@ -124,7 +124,7 @@ async def test_a_client_that_leaves_while_it_waits_is_noticed(quick: Running, ah
 
 
 async def test_a_half_closed_client_gets_all_its_answers() -> None:
-    """Also those that begin over a second after its end, one after the other."""
+    """Even those that begin over a second after its half-close, one after the other."""
     async with running(Table(0.6).find) as server:
         reader, writer = await server.connect()
         writer.write(WAIT * 3)
@@ -145,14 +145,14 @@ async def test_a_half_closed_client_gets_all_its_answers() -> None:
     ids=["head", "body", "chunks", "nothing", "idle"],
 )
 async def test_what_stands_still_is_ended(quick: Running, sent: bytes, status: bytes) -> None:
-    """A head, a body, and a connection between requests have their times."""
+    """Heads, bodies and idle connections have timeouts."""
     answer = await quick.ask(sent)
     assert answer[9:12] == status
     await quick.let_go()
 
 
 async def test_an_answer_that_nobody_takes_is_given_up(quick: Running) -> None:
-    """A client that does not read holds a download for a while only."""
+    """A client that does not read keeps a download only for a while."""
     _, writer = await quick.connect()
     writer.write(closing(b"/endless"))
     await quick.let_go()
@@ -160,7 +160,7 @@ async def test_an_answer_that_nobody_takes_is_given_up(quick: Running) -> None:
 
 
 async def test_a_slow_reader_gets_its_download() -> None:
-    """As long as it takes some bytes now and then, it is not given up."""
+    """As long as it reads some bytes now and then, it is not aborted."""
     async with running(Table().find, QUICK) as server:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
@@ -177,7 +177,7 @@ async def test_a_slow_reader_gets_its_download() -> None:
 
 
 async def test_bodies_share_a_budget() -> None:
-    """Who comes too late gets 503 and a hint when to come again; who was there goes on."""
+    """Later requests get 503 and Retry-After; earlier ones continue."""
     async with running(Table().find, Limits(budget=1 << 20)) as server:
         reader, writer = await server.connect()
         raw = closing(b"/body", b"Content-Length: 900000\r\n")
@@ -194,7 +194,7 @@ async def test_bodies_share_a_budget() -> None:
 
 
 async def test_a_head_costs_as_much_as_it_holds() -> None:
-    """Heads that do not end are charged to the budget as well."""
+    """Incomplete heads are charged to the budget as well."""
     async with running(Table().find, Limits(budget=1 << 18)) as server:
         held = [await server.connect() for _ in range(2)]
         for _, writer in held:
@@ -217,7 +217,7 @@ async def test_a_head_costs_as_much_as_it_holds() -> None:
     ids=["answer that waits", "answer that nobody takes", "body", "websocket"],
 )
 async def test_a_head_is_charged_as_long_as_it_is_kept(start: bytes, end: bytes) -> None:
-    """Its fields by what they take, which is more than their bytes; who comes too late gets 503."""
+    """Fields are charged their real memory; later requests get 503."""
     fields = b"".join(b"h%d:\r\n" % number for number in range(400))
     raw = b"%s\r\nHost: a\r\n%s%s\r\n" % (start, fields, end)
     async with running(Table(3600).find, Limits(budget=150_000)) as server:
@@ -230,7 +230,7 @@ async def test_a_head_is_charged_as_long_as_it_is_kept(start: bytes, end: bytes)
 
 
 async def test_connections_between_requests_cost_little() -> None:
-    """Also those whose last head had many fields."""
+    """Even if the last head had many fields."""
     fields = b"".join(b"h%d:\r\n" % number for number in range(400))
     async with running(Table().find) as server:
         pairs = [await server.connect() for _ in range(40)]
@@ -257,7 +257,7 @@ async def test_connections_between_requests_cost_little() -> None:
     ids=["heads", "bare heads", "chunks", "skipped chunks"],
 )
 async def test_one_connection_gets_no_more_than_its_turn(flood: bytes) -> None:
-    """While the requests of one are worked off, others are answered in between."""
+    """While one connection's requests are processed, others are answered in between."""
     async with running(Table().find) as server:
         reader, writer = await server.connect()
         other_reader, other = await server.connect()
@@ -302,7 +302,7 @@ PIECES = st.lists(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=PIECES, ends=st.booleans())
 def test_whatever_a_client_sends_nothing_is_kept_of_it(pieces: list[bytes], ends: bool) -> None:
-    """Any bytes in any segments leave the process's budget at zero when the client is gone."""
+    """Any bytes in any segments leave the process's budget at zero after the disconnect."""
 
     async def send() -> None:
         async with running(Table(3600).find, Limits(check_interval=0.01, linger=0.01)) as server:

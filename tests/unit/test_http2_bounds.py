@@ -36,7 +36,7 @@ NO_WINDOW = {SettingsFrame.INITIAL_WINDOW_SIZE: 0}
 
 
 class Shop:
-    """A server, and what its endpoints saw."""
+    """A server, and a record of its endpoints' calls."""
 
     def __init__(self, **limits: Any) -> None:
         self.calls: list[bytes] = []
@@ -63,12 +63,12 @@ class Shop:
         return Response(body=bytes(size) + bytes(request.body))
 
     async def wait(self) -> AsyncIterator[bytes]:
-        """A body that comes when the gate is opened."""
+        """A body that is sent when the gate opens."""
         await self.gate.wait()
         yield b"open"
 
     async def count(self, request: Request) -> AsyncIterator[bytes]:
-        """Numbers, as long as somebody takes them."""
+        """Numbers, as long as the client reads."""
         try:
             for number in range(100):
                 self.calls.append(b"%d" % number)
@@ -84,24 +84,24 @@ class Shop:
 
 
 def codes(frames: list[Any]) -> list[tuple[int, int]]:
-    """Which streams were reset, and how; 0 is the connection."""
+    """Which streams were reset, and with which codes; 0 is the connection."""
     ends = [frame for frame in frames if isinstance(frame, RstStreamFrame | GoAwayFrame)]
     return [(frame.stream_id, frame.error_code) for frame in ends]
 
 
 async def everything_is_given_back(shop: Shop, *peers: Peer) -> None:
-    """What a client held is free once it has left."""
+    """All memory is returned after the client has disconnected."""
     for peer in peers:
         await peer.leave()
     assert (shop.server.budget.used, shop.server.room.used) == (0, 0)
     assert not shop.server.connections
 
 
-# streams at once, and what they hold
+# concurrent streams, and their memory
 
 
 async def test_250_streams_are_answered_and_the_next_is_refused() -> None:
-    """And it may be tried again."""
+    """It may be retried."""
     shop = Shop()
     peer = Peer(shop.server)
     frames = await peer.ask(*[peer.headers(number, *get("/gate")) for number in range(1, 503, 2)])
@@ -119,7 +119,7 @@ def bomb(peer: Peer, stream_id: int) -> HeadersFrame:
 
 
 async def test_no_answer_is_made_that_nobody_takes() -> None:
-    """With its window closed, a client gets few answers made, and what it asks for is charged and bounded."""
+    """With a closed window, a client gets few answers created, and its requests are charged and bounded."""
     shop = Shop(budget=8 << 20)
     peer, other = Peer(shop.server, NO_WINDOW), Peer(shop.server)
     frames = await peer.ask(*[bomb(peer, number) for number in range(1, 501, 2)])
@@ -136,7 +136,7 @@ async def test_no_answer_is_made_that_nobody_takes() -> None:
 
 
 async def test_small_fields_are_charged_for_what_they_take() -> None:
-    """Each costs more memory than its bytes."""
+    """They cost more memory than their bytes."""
     shop = Shop()
     peer = Peer(shop.server)
     fields = [(f"x-{number}", "1") for number in range(490)]
@@ -154,7 +154,7 @@ async def test_small_fields_are_charged_for_what_they_take() -> None:
 
 
 async def test_answers_follow_once_there_is_a_window() -> None:
-    """All that were put off, in turns."""
+    """All deferred ones, in turns."""
     shop = Shop()
     peer = Peer(shop.server, NO_WINDOW)
     await peer.ask(*[bomb(peer, number) for number in range(1, 21, 2)])
@@ -168,7 +168,7 @@ async def test_answers_follow_once_there_is_a_window() -> None:
 
 
 async def test_an_answer_with_a_window_of_a_byte_holds_up_the_next() -> None:
-    """A connection gets so many bytes of answers made ahead, and no more."""
+    """A connection's answers are created ahead only up to a bound."""
     shop = Shop(window=1 << 20)
     peer = Peer(shop.server, {SettingsFrame.INITIAL_WINDOW_SIZE: 1})
     await peer.ask(*[bomb(peer, number) for number in range(1, 101, 2)])
@@ -179,7 +179,7 @@ async def test_an_answer_with_a_window_of_a_byte_holds_up_the_next() -> None:
 
 @pytest.mark.parametrize("path", ["/big", "/", "/stream", "/dialogue"])
 async def test_an_answer_that_nobody_takes_is_given_up(path: str) -> None:
-    """After the time for it, whatever makes it; the connection goes on."""
+    """After the timeout, however it is created; the connection continues."""
     shop = Shop()
     peer = Peer(shop.server, NO_WINDOW)
     await peer.ask(peer.headers(1, *get(path, method="POST"), ended=False), DataFrame(1, b"hello", flags=END))
@@ -206,7 +206,7 @@ async def test_an_answer_that_is_taken_slowly_is_not_given_up() -> None:
 
 
 async def test_a_client_that_reads_nothing_is_let_go() -> None:
-    """What the kernel does not take is charged; after the time for it, the connection is cut."""
+    """Unsent bytes are charged; after the timeout, the connection is reset."""
     shop = Shop()
     peer = Peer(shop.server, {SettingsFrame.INITIAL_WINDOW_SIZE: 1 << 30})
     await peer.ask(WindowUpdateFrame(0, 1 << 30))
@@ -224,7 +224,7 @@ async def test_a_client_that_reads_nothing_is_let_go() -> None:
 
 
 async def test_what_a_client_leaves_unread_is_charged() -> None:
-    """Also where its answer is made of what others share; and a client for which there is no room is cut."""
+    """Even if its answer shares memory with others; a client without room is disconnected."""
     for budget, end in ((1 << 20, ""), (60_000, "abort")):
         shop = Shop(budget=budget)
         peer = Peer(shop.server, {SettingsFrame.INITIAL_WINDOW_SIZE: 1 << 30})
@@ -237,7 +237,7 @@ async def test_what_a_client_leaves_unread_is_charged() -> None:
 
 
 async def test_a_head_is_not_late_while_its_client_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server reads nothing while the client does not take what it is sent."""
+    """The server pauses reading while the client does not read."""
     shop, clock = Shop(), time.monotonic
     peer = Peer(shop.server)
     peer.wire.takes = False
@@ -250,7 +250,7 @@ async def test_a_head_is_not_late_while_its_client_is_not_heard(monkeypatch: pyt
 
 
 async def test_a_dialogue_that_ends_early_gives_its_window_back() -> None:
-    """What was sent to it and not taken does not hold up the connection's other streams."""
+    """Data that it did not take does not block the connection's other streams."""
     shop = Shop()
     peer = Peer(shop.server)
     for number in range(1, 401, 2):
@@ -263,7 +263,7 @@ async def test_a_dialogue_that_ends_early_gives_its_window_back() -> None:
 
 
 async def test_a_client_that_reads_late_gets_everything() -> None:
-    """It is sent more as it takes it, and asked for more then."""
+    """It gets more as it reads, and more is generated then."""
     shop = Shop()
     peer = Peer(shop.server, {SettingsFrame.INITIAL_WINDOW_SIZE: 1 << 20})
     await peer.ask(WindowUpdateFrame(0, 1 << 30))
@@ -277,7 +277,7 @@ async def test_a_client_that_reads_late_gets_everything() -> None:
 
 
 async def test_bodies_share_the_budget() -> None:
-    """Who comes too late gets 503, or a reset where the answer has begun; others notice nothing."""
+    """Later requests get 503, or a reset if the answer has begun; others notice nothing."""
     shop = Shop(budget=300_000)
     peers = [Peer(shop.server, {SettingsFrame.INITIAL_WINDOW_SIZE: 1 << 20}) for _ in range(3)]
     for peer in peers:
@@ -295,7 +295,7 @@ async def test_bodies_share_the_budget() -> None:
 
 
 async def test_a_dialogue_shares_the_budget() -> None:
-    """What it has not taken and what it has to say are charged; where there is no room, it is reset."""
+    """Its untaken input and unsent output are charged; without room, it is reset."""
     shop = Shop(budget=100_000)
     peer = Peer(shop.server, NO_WINDOW)
     peer.send(peer.headers(1, *get("/dialogue", method="POST"), ended=False))
@@ -309,7 +309,7 @@ async def test_a_dialogue_shares_the_budget() -> None:
 
 
 async def test_connections_share_the_room() -> None:
-    """One for which there is none is told to calm down."""
+    """A connection without room gets ENHANCE_YOUR_CALM."""
     shop = Shop(connections=2 * (Limits().http2_cost + Limits().connection_cost))
     peers = [Peer(shop.server) for _ in range(3)]
     assert [codes(await peer.settle()) for peer in peers] == [[], [], [(0, ENHANCE_YOUR_CALM)]]
@@ -318,7 +318,7 @@ async def test_connections_share_the_room() -> None:
 
 
 async def test_what_does_not_fit_the_budget_unread_ends_the_connection() -> None:
-    """Parts of frames and of header blocks count."""
+    """Partial frames and header blocks count."""
     shop = Shop(budget=30_000)
     peer = Peer(shop.server)
     peer.send(HeadersFrame(1, bytes(16_000)), ContinuationFrame(1, bytes(16_000)))
@@ -327,7 +327,7 @@ async def test_what_does_not_fit_the_budget_unread_ends_the_connection() -> None
 
 
 async def test_a_header_block_is_bounded() -> None:
-    """However it is cut."""
+    """However it is split."""
     shop = Shop(max_head=100_000)
     peer = Peer(shop.server)
     frames = await peer.ask(HeadersFrame(1, b""), *[ContinuationFrame(1, bytes(16_000))] * 7)
@@ -347,7 +347,7 @@ async def test_the_fields_of_a_block_are_bounded() -> None:
 
 
 async def test_streams_that_are_over_are_forgotten() -> None:
-    """A connection that lives long costs no more than a new one."""
+    """A long-lived connection costs no more than a new one."""
     shop = Shop()
     peer = Peer(shop.server)
     for number in range(1, 2000, 2):
@@ -374,7 +374,7 @@ async def test_streams_that_are_over_are_forgotten() -> None:
 
 
 async def test_a_read_is_worked_off_in_turns() -> None:
-    """With the loop, and so all other clients, in between; and nothing more is read meanwhile."""
+    """Other clients get their turns in between; meanwhile nothing more is read."""
     shop = Shop()
     peer = Peer(shop.server)
     await peer.settle()
@@ -391,7 +391,7 @@ async def test_a_read_is_worked_off_in_turns() -> None:
 
 
 async def test_answers_are_written_together() -> None:
-    """Those of one turn in one go."""
+    """Those of one turn in one write."""
     shop = Shop()
     peer = Peer(shop.server)
     await peer.settle()
@@ -436,7 +436,7 @@ FLOODS: dict[str, Callable[[Peer], list[Frame | bytes]]] = {
 
 @pytest.mark.parametrize("name", FLOODS)
 async def test_frames_that_ask_for_nothing_but_work_are_bounded(name: str) -> None:
-    """The connection ends, and what is left of the flood is not looked at."""
+    """The connection closes, and the rest of the flood is ignored."""
     shop = Shop()
     peer = Peer(shop.server)
     peer.send(*FLOODS[name](peer))
@@ -465,7 +465,7 @@ async def test_windows_for_what_is_sent_are_no_flood() -> None:
 
 
 async def test_frames_about_answers_are_no_flood() -> None:
-    """A client may send a ping, a window and a priority with every request."""
+    """A client may send a ping, a window update and a priority with every request."""
     shop = Shop(flood_refill=0)
     peer = Peer(shop.server)
     for number in range(1, 6001, 2):
@@ -477,7 +477,7 @@ async def test_frames_about_answers_are_no_flood() -> None:
 
 
 def test_a_header_block_costs_its_length_and_not_its_square() -> None:
-    """As it does where a decoder copies the rest of the block for each field."""
+    """A decoder that copies the rest of the block for each field would take quadratic time."""
 
     def cost(fields: int) -> float:
         block, times = b"\x00\x01a\x01b" * fields, []
@@ -487,11 +487,11 @@ def test_a_header_block_costs_its_length_and_not_its_square() -> None:
             times.append(time.process_time() - start)
         return min(times)
 
-    assert cost(32_000) < 10 * cost(8_000)  # four times as many, of which the square is 16
+    assert cost(32_000) < 10 * cost(8_000)  # four times as many fields; quadratic would be 16
 
 
 async def test_the_client_does_not_size_our_table() -> None:
-    """Answers use none: whatever a client offers, nothing is kept for it."""
+    """We encode without one: nothing is kept, whatever a client offers."""
     shop = Shop()
     for size in (0, 4096, 2**32 - 1):
         peer = Peer(shop.server, {SettingsFrame.HEADER_TABLE_SIZE: size})
@@ -503,11 +503,11 @@ async def test_the_client_does_not_size_our_table() -> None:
         await everything_is_given_back(shop, peer)
 
 
-# time
+# timeouts
 
 
 async def test_a_head_that_trickles_ends() -> None:
-    """Neither its frames nor parts of one prolong it."""
+    """Neither frames nor parts of one extend it."""
     openings = (
         lambda c: [HeadersFrame(1, b"\x82")],
         lambda c: [c.headers(1).serialize()[:12]],
@@ -524,7 +524,7 @@ async def test_a_head_that_trickles_ends() -> None:
 
 
 async def test_half_a_preface_ends() -> None:
-    """Also where TLS has agreed on HTTP/2 before."""
+    """Even if TLS negotiated HTTP/2 before."""
     shop = Shop()
     peer = Peer(shop.server, opening=PREFACE)
     await peer.ask(b"\0\0")
@@ -533,7 +533,7 @@ async def test_half_a_preface_ends() -> None:
 
 
 async def test_a_head_that_is_not_late_does_not_end() -> None:
-    """Each has its own time, also where the last read held the end of one and the start of another."""
+    """Each has its own timeout, even if the last read contained the end of one and the start of another."""
     shop = Shop()
     peer = Peer(shop.server)
     wire = serialize(*[peer.headers(number) for number in (1, 3, 5)])
@@ -545,14 +545,14 @@ async def test_a_head_that_is_not_late_does_not_end() -> None:
 
 
 async def test_a_body_that_stalls_gets_408() -> None:
-    """And the rest of it is passed over."""
+    """The rest of it is ignored."""
     shop = Shop()
     peer = Peer(shop.server)
     await peer.ask(peer.headers(1, *get("/", method="POST"), ended=False), DataFrame(1, b"hello"))
     assert codes(await peer.wait(59)) == []
     await peer.wait(61)
     assert [fields[":status"] for fields in peer.fields] == ["408"]
-    assert codes(peer.seen) == [(1, 0)]  # a moment later, as time passes here
+    assert codes(peer.seen) == [(1, 0)]  # a moment later in simulated time
     await peer.ask(DataFrame(1, b"more", flags=END))
     assert shop.server.budget.used == 0
     assert await peer.outcome(peer.headers(3)) == "answer 200"
@@ -560,7 +560,7 @@ async def test_a_body_that_stalls_gets_408() -> None:
 
 
 async def test_an_idle_connection_is_closed() -> None:
-    """With a goodbye, after the time for it; one that waits for an answer is not idle."""
+    """With GOAWAY, after the timeout; one that waits for an answer is not idle."""
     shop = Shop()
     peer, busy = Peer(shop.server), Peer(shop.server)
     assert await peer.outcome(peer.headers(1)) == "answer 200"
@@ -573,7 +573,7 @@ async def test_an_idle_connection_is_closed() -> None:
 
 
 async def test_a_request_that_is_reset_costs_nothing_more() -> None:
-    """Its endpoint is not asked for the answer any more, and what it held is free."""
+    """Its endpoint is not called any more, and its memory is free."""
     shop = Shop()
     peer = Peer(shop.server)
     await peer.ask(peer.headers(1, *get("/later")), peer.headers(3, *get("/stream")), RstStreamFrame(1))
@@ -588,7 +588,7 @@ async def test_a_request_that_is_reset_costs_nothing_more() -> None:
 
 
 async def test_a_half_closed_client_gets_its_answers_for_a_time() -> None:
-    """What it had asked for is answered; what it had not finished is dropped."""
+    """Complete requests are answered; incomplete ones are dropped."""
     shop = Shop()
     peer = Peer(shop.server)
     await peer.ask(peer.headers(1, *get("/gate")), peer.headers(3, *get("/"), ended=False))
@@ -608,11 +608,11 @@ async def test_a_half_closed_client_gets_its_answers_for_a_time() -> None:
     await everything_is_given_back(shop, waiting)
 
 
-# answers of all kinds
+# all kinds of answers
 
 
 async def test_an_aborted_answer_is_a_reset() -> None:
-    """Of its stream alone."""
+    """Of its stream only."""
     shop = Shop()
     peer = Peer(shop.server)
     assert await peer.outcome(peer.headers(1, *get("/abort"))) == "reset 1 2"
@@ -621,7 +621,7 @@ async def test_an_aborted_answer_is_a_reset() -> None:
 
 
 async def test_a_stream_of_unknown_length_is_made_as_it_is_taken() -> None:
-    """No block before the last is on its way; the last frame ends the stream."""
+    """Each block is generated after the previous one was sent; the last frame ends the stream."""
     shop = Shop()
     peer = Peer(shop.server, {SettingsFrame.INITIAL_WINDOW_SIZE: 500})
     await peer.ask(peer.headers(1, *get("/stream")))
@@ -636,7 +636,7 @@ async def test_a_stream_of_unknown_length_is_made_as_it_is_taken() -> None:
 
 
 async def test_a_dialogue_answers_while_it_is_asked() -> None:
-    """And ends with its trailers; as a server that leaves, with its farewell."""
+    """It ends with its trailers; on shutdown, with its farewell."""
     shop = Shop()
     peer = Peer(shop.server)
     await peer.ask(peer.headers(1, *get("/dialogue", method="POST"), ended=False), DataFrame(1, b"ab"))
@@ -660,7 +660,7 @@ UPGRADE = (
 
 
 async def test_after_an_upgrade_bodies_wait_for_the_preface() -> None:
-    """A client that has no room for them before it has taken in the 101 gets them later."""
+    """A client that cannot buffer them before it has processed the 101 gets them later."""
     shop = Shop()
     peer = Peer(shop.server, opening=UPGRADE)
     for _ in range(20):
@@ -678,7 +678,7 @@ async def test_after_an_upgrade_bodies_wait_for_the_preface() -> None:
 
 
 async def test_after_an_upgrade_the_preface_has_a_time() -> None:
-    """As every head has."""
+    """Like every head."""
     shop = Shop()
     peer = Peer(shop.server, opening=UPGRADE)
     await asyncio.sleep(0.01)

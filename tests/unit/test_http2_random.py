@@ -1,4 +1,4 @@
-"""Whatever a client sends over HTTP/2: when it has left, nothing is held for it."""
+"""Whatever a client sends over HTTP/2, nothing is held after it disconnects."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ PATHS = ("/", "/bench", "/big", "/later", "/abort", "/stream", "/blocks", "/dial
 
 
 async def count() -> AsyncIterator[bytes]:
-    """A body that is made bit by bit."""
+    """A streamed body."""
     for number in range(20):
         yield b"%d" % number * 50
         await asyncio.sleep(0)
@@ -44,12 +44,12 @@ async def converse(inflow: Inflow) -> AsyncIterator[bytes | Fields]:
 
 
 def broken(request: Request) -> Response:
-    """A mistake of ours."""
+    """An internal error."""
     raise RuntimeError("broken")
 
 
 def build_server() -> Server:
-    """Answers of every kind, and limits that are easily reached."""
+    """All kinds of answers, and small limits."""
     table = {
         b"/": Route(lambda request: Response(body=bytes(request.body) * 2), reads_body=True),
         b"/bench": Route(lambda request: Response(body=b"1")),
@@ -119,7 +119,7 @@ def build(peer: Peer, part: Frame | bytes | tuple[str, int, object, set[str]]) -
 
 
 async def play(script: list[tuple[object, ...]], opening: bytes | None) -> None:
-    """Let a client do all this and leave."""
+    """Runs a client's actions and disconnects."""
     server = build_server()
     peer, has_ended = Peer(server, opening=opening), False
     for name, *details in script:
@@ -157,20 +157,20 @@ async def play(script: list[tuple[object, ...]], opening: bytes | None) -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.lists(events, max_size=15))
 def test_nothing_is_held_for_a_client_that_has_left(script: list[tuple[object, ...]]) -> None:
-    """Frames in any order, right and wrong, windows open and closed, read and unread."""
+    """Valid and invalid frames in any order, with open and closed windows, read and unread."""
     asyncio.run(play(script, None))
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.binary(max_size=40), max_size=10))
 def test_nor_for_one_that_sends_any_bytes(pieces: list[bytes]) -> None:
-    """Behind the preface or in its place."""
+    """After the preface or instead of it."""
     asyncio.run(play([("bytes", piece) for piece in pieces if piece], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
 
 
 @pytest.fixture(autouse=True)
 def _no_mistakes(capsys: pytest.CaptureFixture[str]) -> object:
-    """The log tells of a mistake of ours only where the endpoint makes one."""
+    """The log reports an internal error only if the endpoint raises one."""
     yield
     lines = capsys.readouterr().err.splitlines()
     assert not [line for line in lines if "RuntimeError('broken')" not in line]

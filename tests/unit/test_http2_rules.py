@@ -1,4 +1,4 @@
-"""What RFC 9113 and RFC 7541 forbid, and what comes of it: the stream ends where that is enough, else all."""
+"""Violations of RFC 9113 and RFC 7541: the stream ends if that is enough, otherwise the connection."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ Frames = Callable[[Peer], list[Frame | bytes]]
 
 
 def show(request: Request) -> Response:
-    """The request as it was read."""
+    """The parsed request."""
     head = request.head
     lines = [b"%s %s %s" % (head.method, head.request_uri, head.host)]
     lines += [b"%s: %s" % (name, value) for name, values in head.headers.items() for value in values]
@@ -39,7 +39,7 @@ def show(request: Request) -> Response:
 
 
 def build_server() -> Server:
-    """Few routes, for all that is tried here."""
+    """A few routes for these tests."""
     table = {
         b"/": Route(show, reads_body=True),
         b"/bench": Route(lambda request: Response(body=b"1")),
@@ -87,7 +87,7 @@ FIELDS: dict[str, tuple[tuple[Field, ...], str]] = {
 
 @pytest.mark.parametrize("name", FIELDS)
 async def test_malformed_requests_end_their_stream(name: str) -> None:
-    """The stream ends with an error or gets an answer; the connection goes on."""
+    """The stream ends with an error or gets an answer; the connection continues."""
     fields, expected = FIELDS[name]
     peer = Peer(build_server())
     assert await peer.outcome(peer.headers(1, *fields)) == expected
@@ -275,7 +275,7 @@ CONNECTION: dict[str, tuple[Frames, int]] = {
 
 @pytest.mark.parametrize("name", CONNECTION)
 async def test_bad_frames_end_the_connection(name: str) -> None:
-    """With the code that RFC 9113 asks for, and a close behind it."""
+    """With RFC 9113's error code, and then it closes."""
     build, expected = CONNECTION[name]
     peer = Peer(build_server())
     frames = await peer.ask(*build(peer))
@@ -314,7 +314,7 @@ IGNORED = {
 
 @pytest.mark.parametrize("name", IGNORED)
 async def test_what_need_not_be_known_is_passed_over(name: str) -> None:
-    """The connection goes on."""
+    """The connection continues."""
     peer = Peer(build_server())
     assert await peer.outcome(peer.headers(1)) == "answer 200"
     assert await peer.outcome(IGNORED[name]) == ""
@@ -322,7 +322,7 @@ async def test_what_need_not_be_known_is_passed_over(name: str) -> None:
 
 
 async def test_any_segments_give_the_same_answers() -> None:
-    """A byte at a time, as in one piece."""
+    """Byte by byte, as in one piece."""
     frames = Peer(build_server())
     wanted = serialize(
         frames.headers(1, *POST, ("trailer", "x-sum"), ended=False),
@@ -339,7 +339,7 @@ async def test_any_segments_give_the_same_answers() -> None:
 
 
 async def test_fields_that_refer_to_the_table_are_read() -> None:
-    """Those that a client has sent before, those that it lets go, and those that it codes in any way."""
+    """Entries that a client has added and evicted, in any encoding."""
     peer = Peer(build_server())
     for number, value in ((1, "first"), (3, "first"), (5, "x" * 5000), (7, "first"), (9, "second")):
         await peer.ask(peer.headers(number, *get("/"), ("x-name", value)))
@@ -357,7 +357,7 @@ async def test_fields_that_refer_to_the_table_are_read() -> None:
 
 
 async def test_the_same_block_again_is_read_anew_where_the_table_has_changed() -> None:
-    """It means something else by then."""
+    """It has another meaning then."""
     peer = Peer(build_server())
     fields = b"\x82\x86\x84"  # GET, http, /
     again = fields + b"\xbe"  # and the field that came into the table last
@@ -369,7 +369,7 @@ async def test_the_same_block_again_is_read_anew_where_the_table_has_changed() -
 
 
 async def test_a_refused_head_request_gets_no_body() -> None:
-    """Its client would take DATA for an error."""
+    """Its client would treat DATA as an error."""
     for field in (("te", "gzip"), ("connection", "close"), ("keep-alive", "1")):
         peer = Peer(build_server())
         frames = await peer.ask(peer.headers(1, *get("/bench", field, method="HEAD")))
@@ -378,7 +378,7 @@ async def test_a_refused_head_request_gets_no_body() -> None:
 
 
 async def test_a_mistake_of_ours_ends_one_stream(capsys: pytest.CaptureFixture[str]) -> None:
-    """Before the answer's head it is a 500, later a reset; the log has one line for each."""
+    """A 500 before the head is sent, a reset afterwards; one log line each."""
 
     def broken(request: Request) -> Response:
         raise RuntimeError("broken")

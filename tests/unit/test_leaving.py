@@ -1,4 +1,4 @@
-"""A server that leaves, and how its clients come to know."""
+"""A server that shuts down, and how its clients learn of it."""
 
 import asyncio
 from typing import Any
@@ -12,12 +12,12 @@ from podkit.server import Server
 from tests.http2 import Peer, get
 from tests.inprocess import until
 
-LAST_OF_ALL = (1 << 31) - 1  # of a GOAWAY that names no last stream yet
+LAST_OF_ALL = (1 << 31) - 1  # in a GOAWAY that does not name the last stream yet
 
 
 @pytest.fixture
 def server() -> Server:
-    """All paths are answered at once, but for one."""
+    """All paths are answered immediately, except one."""
 
     def endpoint(request: Request) -> Response | Delayed:
         answer = Response(body=b"hello")
@@ -28,12 +28,12 @@ def server() -> Server:
 
 
 def goodbyes(frames: list[Any]) -> list[int]:
-    """The last streams that GOAWAY frames name."""
+    """The last streams in GOAWAY frames."""
     return [frame.last_stream_id for frame in frames if isinstance(frame, GoAwayFrame)]
 
 
 async def test_http2_clients_are_asked_to_leave_with_their_next_answer(server: Server) -> None:
-    """One that is idle is not disturbed; the answer comes before the GOAWAY, which comes once."""
+    """Idle ones are not disturbed; the answer precedes the only GOAWAY."""
     peer = Peer(server)
     await peer.ask(peer.headers(1, *get("/")))
     server.draining = True
@@ -48,7 +48,7 @@ async def test_http2_clients_are_asked_to_leave_with_their_next_answer(server: S
 
 
 async def test_http2_clients_that_come_late_get_an_answer_first(server: Server) -> None:
-    """Some would take a GOAWAY that comes first for a connection that can't be used, and try another."""
+    """Some clients treat an early GOAWAY as a broken connection, and try another."""
     server.draining = True
     peer = Peer(server)
     assert goodbyes(await peer.settle()) == []
@@ -60,7 +60,7 @@ async def test_http2_clients_that_come_late_get_an_answer_first(server: Server) 
 
 
 async def test_requests_are_counted(server: Server) -> None:
-    """Those in flight, those that were answered, and those that the end of the grace period cuts off."""
+    """Those in flight, those answered, and those cut by the grace period."""
     peer, other = Peer(server), Peer(server)
     await peer.ask(peer.headers(1, *get("/")))
     assert (server.in_flight(), server.answered) == (0, 1)

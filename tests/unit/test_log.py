@@ -1,4 +1,4 @@
-"""The log: lines for people that never hold up a client."""
+"""The log: it never blocks a client."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ DROPPED = re.compile(r"\.\.\. (\d+) lines dropped because nobody read them in ti
 
 
 class Pipe:
-    """A pipe that nobody reads but by `read`."""
+    """A pipe that only `read` reads."""
 
     def __init__(self) -> None:
         self._out, end = os.pipe()
@@ -29,7 +29,7 @@ class Pipe:
         self.stream: TextIO = os.fdopen(end, "w")
 
     def read(self) -> bytes:
-        """What is in it by now."""
+        """Its content."""
         pieces = []
         try:
             while piece := os.read(self._out, 1 << 16):
@@ -39,7 +39,7 @@ class Pipe:
         return b"".join(pieces)
 
     def lines(self) -> list[str]:
-        """The same, in lines that must be whole."""
+        """The same as complete lines."""
         data = self.read()
         assert data[-1:] in (b"", b"\n")
         return data.decode().splitlines()
@@ -60,7 +60,7 @@ def pipe() -> Iterator[Pipe]:
 
 @pytest.fixture(params=[True, False], ids=["opened anew", "as it is"])
 def any_pipe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pipe: Pipe) -> Pipe:
-    """A pipe that a process may open by its path in /proc, or may not, where another user made it."""
+    """A pipe that a process may reopen by its path in /proc, or may not, if another user made it."""
 
     def refuse(path: str, flags: int) -> int:
         raise PermissionError(path)
@@ -71,7 +71,7 @@ def any_pipe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pi
 
 
 async def write(log: Log, count: int) -> None:
-    """Lines with numbers, some in each turn of the loop."""
+    """Writes numbered lines, some in each turn of the loop."""
     for number in range(count):
         log.line(f"line {number:07}")
         if number % 100 == 99:
@@ -79,7 +79,7 @@ async def write(log: Log, count: int) -> None:
 
 
 async def test_lines_that_nobody_reads_are_dropped_and_counted(any_pipe: Pipe) -> None:
-    """The writer never waits. Who reads later gets the first lines in order, then how many are missing."""
+    """The writer never waits. A late reader gets the first lines in order, then the number of missing ones."""
     log = Log(any_pipe.stream)
     await write(log, 200_000)
     read: list[str] = []
@@ -94,13 +94,13 @@ async def test_lines_that_nobody_reads_are_dropped_and_counted(any_pipe: Pipe) -
     found = DROPPED.fullmatch(last)
     assert found is not None
     assert len(lines) + int(found[1]) == 200_000
-    assert len(lines) > 80_000  # a MiB is kept for a slow reader
+    assert len(lines) > 80_000  # a MiB is buffered for a slow reader
     log.line("and on")
     await until(lambda: any_pipe.lines() == ["and on"])
 
 
 async def test_a_slow_reader_gets_every_line(any_pipe: Pipe) -> None:
-    """In order, though the pipe is full most of the time."""
+    """In order, although the pipe is full most of the time."""
     log = Log(any_pipe.stream)
     await write(log, 20_000)
     read: list[str] = []
@@ -114,14 +114,14 @@ async def test_a_slow_reader_gets_every_line(any_pipe: Pipe) -> None:
 
 
 def test_the_pipe_stays_as_it_is_for_others(pipe: Pipe) -> None:
-    """A shell's terminal, or a pipe that others write to as well, must go on to wait for them."""
+    """Other users of a terminal or pipe must keep their blocking mode."""
     Log(pipe.stream).line("hello")
     assert os.get_blocking(pipe.stream.fileno())
     assert pipe.lines() == ["hello"]
 
 
 async def test_the_lines_of_a_turn_are_written_together(pipe: Pipe) -> None:
-    """Before the loop's next turn; outside of the loop at once."""
+    """Before the loop's next turn; outside the loop immediately."""
     log = Log(pipe.stream)
     log.line("one")
     log.line("two")
@@ -134,7 +134,7 @@ async def test_the_lines_of_a_turn_are_written_together(pipe: Pipe) -> None:
     "text", ["a" * 10_000, "é" * 10_000, "\udcff" * 10_000], ids=["ASCII", "UTF-8", "none"]
 )
 def test_a_line_is_bounded(pipe: Pipe, text: str) -> None:
-    """A pipe takes it in one piece, so that lines of several processes are never torn."""
+    """A pipe takes it atomically, so that lines of several processes never mix."""
     log = Log(pipe.stream)
     log.line(text)
     log.line("next")
@@ -146,7 +146,7 @@ def test_a_line_is_bounded(pipe: Pipe, text: str) -> None:
 
 
 def test_it_is_a_stream_too(pipe: Pipe) -> None:
-    """What prints in pieces, as a traceback does, makes whole lines."""
+    """Partial writes, as in a traceback, form complete lines."""
     log = Log(pipe.stream)
     print("one", 2, file=log)
     print("three\nfour\nfi", end="", file=log)
@@ -156,7 +156,7 @@ def test_it_is_a_stream_too(pipe: Pipe) -> None:
 
 
 def test_a_file_is_appended_to(tmp_path: Path) -> None:
-    """By whatever way it was opened."""
+    """However it was opened."""
     path = tmp_path / "log"
     with path.open("w") as stream:
         stream.write("before\n")
@@ -166,7 +166,7 @@ def test_a_file_is_appended_to(tmp_path: Path) -> None:
 
 
 def test_a_socket_that_nobody_reads() -> None:
-    """As some supervisors give a process for its output."""
+    """Some supervisors use one for a process's output."""
     ours, theirs = socket.socketpair()
     with ours, theirs, theirs.makefile("w") as stream:
         log = Log(stream)
@@ -176,7 +176,7 @@ def test_a_socket_that_nobody_reads() -> None:
 
 
 def test_a_reader_that_has_gone(pipe: Pipe) -> None:
-    """There is nobody to tell."""
+    """It is ignored."""
     os.close(pipe._out)
     log = Log(pipe.stream)
     log.line("hello")
@@ -185,7 +185,7 @@ def test_a_reader_that_has_gone(pipe: Pipe) -> None:
 
 
 def test_the_end_waits_for_a_reader_that_reads(pipe: Pipe) -> None:
-    """All that has been said is written, as long as somebody takes it."""
+    """Everything is written, as long as the reader makes progress."""
     log = Log(pipe.stream)
     for number in range(10_000):
         log.line(f"line {number:07}")
@@ -204,7 +204,7 @@ def test_the_end_waits_for_a_reader_that_reads(pipe: Pipe) -> None:
 
 
 def test_the_end_waits_for_nobody_else(any_pipe: Pipe) -> None:
-    """A moment, in case."""
+    """Only briefly."""
     log = Log(any_pipe.stream)
     for _ in range(10_000):
         log.line("a line of some length")
@@ -228,7 +228,7 @@ def test_a_request_is_logged_to_the_microsecond(pipe: Pipe) -> None:
 
 @pytest.mark.parametrize("letter", [b"a", b"\x01", b"\xff", "\U0001f600".encode()], ids=repr)
 def test_a_long_request_line_is_cut(pipe: Pipe, letter: bytes) -> None:
-    """Within the quotes, so that what follows is there."""
+    """Inside the quotes, so that the rest of the line is complete."""
     for line in (logged(pipe, b"/" + letter * 250_000), logged(pipe, b"/", method=letter * 250_000)):
         assert len(line) < 4096
         assert line.endswith('... HTTP/1.1" 404 3 0.012346s')

@@ -21,7 +21,7 @@ BARE = 'case "$*" in "-m venv"*) exit 1;; *%d*) echo 3.13;; esac'
     ids=["an old Python", "no venv", "no Python"],
 )
 def test_what_is_missing_is_told_in_a_line(tmp_path: Path, script: str | None, told: str) -> None:
-    """Before anything is made; make adds its own line."""
+    """Before anything is built; make adds its own line."""
     python = tmp_path / "python"
     if script is not None:
         python.write_text(f"#!/bin/sh\n{script}\n")

@@ -1,4 +1,4 @@
-"""A head of a mebibyte, whatever it holds, costs little more than to read it."""
+"""A head of a mebibyte, whatever it contains, costs little more than reading it."""
 
 import time
 import tracemalloc
@@ -23,7 +23,7 @@ def routes() -> Routes:
 
 
 def answer(routes: Routes, block: bytes) -> None:
-    """Read a head and call its endpoint."""
+    """Parses a head and calls its endpoint."""
     try:
         head = parse_head(block)
     except HttpError:
@@ -75,7 +75,7 @@ def get(target: bytes, *lines: bytes) -> bytes:
     ids=lambda block: ascii(block.replace(b"Host: h\r\n", b"")[:60]),
 )
 def test_a_mebibyte_takes_time_and_memory_in_proportion(routes: Routes, block: bytes) -> None:
-    """0.3 s and 32 MiB at the most, on a slow machine; squares of a mebibyte take minutes."""
+    """0.3 s and 32 MiB at most, on a slow machine; quadratic time would be minutes."""
     start = time.process_time()
     answer(routes, block)
     assert time.process_time() - start < 0.3

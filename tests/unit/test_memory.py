@@ -1,4 +1,4 @@
-"""What is left of connections that are over: nothing, without the garbage collector's help."""
+"""Closed connections leave nothing behind, without the garbage collector's help."""
 
 import asyncio
 import gc
@@ -48,13 +48,13 @@ PLAIN = {
 
 
 def speak_http2() -> bytes:
-    """A request and a goodbye."""
+    """A request and a GOAWAY."""
     speaker = Speaker()
     return serialize(PREFACE, speaker.headers(1, *get("/"))) + GOODBYE
 
 
 async def talk(port: int, data: bytes, context: ssl.SSLContext | None) -> None:
-    """Send, read a moment, and leave."""
+    """Sends, reads briefly, and disconnects."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     writer.write(data)
     try:
@@ -67,7 +67,7 @@ async def talk(port: int, data: bytes, context: ssl.SSLContext | None) -> None:
 
 
 async def count_left(data: bytes, certificates: Certificates | None, context: ssl.SSLContext | None) -> int:
-    """How many of the protocols that a few connections had are still there, once they are over."""
+    """How many protocol objects remain after a few connections have closed."""
     server = Server(build_routes(Pod(), Health()).find)
     (listener,) = bind(0)
     known: list[weakref.ref[Any]] = []
@@ -93,7 +93,7 @@ async def count_left(data: bytes, certificates: Certificates | None, context: ss
 
 
 def check(data: bytes, certificates: Certificates | None = None, context: ssl.SSLContext | None = None) -> None:
-    """Nothing may be left while the garbage collector rests."""
+    """Nothing may remain while the garbage collector is off."""
     gc.collect()
     gc.disable()
     try:
@@ -106,7 +106,7 @@ def check(data: bytes, certificates: Certificates | None = None, context: ssl.SS
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_nothing_is_left_of_a_connection(name: str) -> None:
-    """Whatever was said on it."""
+    """Whatever was sent on it."""
     check(PLAIN[name])
 
 
@@ -117,7 +117,7 @@ def test_nothing_is_left_of_an_http2_connection() -> None:
 
 @pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
 def test_nothing_is_left_of_a_tls_connection(alpn: str, tmp_path: Path) -> None:
-    """Nor of what it carried."""
+    """Nor of its content."""
     issue("localhost").write(tmp_path)
     certificates = Certificates(str(tmp_path / "tls.crt"), str(tmp_path / "tls.key"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""A machine without Docker: its users run the tests that they can, CI runs all of them or fails."""
+"""A machine without Docker: users run the tests that they can, CI runs all of them or fails."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The pod's facts, as they change."""
+"""The pod's facts when they change."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from tests.inprocess import until
 
 
 class Place:
-    """Where a pod runs, as the test says."""
+    """A pod's environment, controlled by the test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hostname = "pod-1"
@@ -26,7 +26,7 @@ class Place:
         monkeypatch.setattr(netlink, "subscribe", lambda: self.told)
 
     def read_addresses(self) -> list[str]:
-        """As the kernel answers."""
+        """Like the kernel."""
         if isinstance(self.addresses, OSError):
             raise self.addresses
         return self.addresses
@@ -34,24 +34,24 @@ class Place:
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """A place of its own."""
+    """A new environment."""
     place = Place(monkeypatch)
     with place.told, place.tell:
         yield place
 
 
 def new_pod() -> Pod:
-    """A pod with a short second."""
+    """A pod with a short poll interval."""
     return Pod(interval=0.01)
 
 
 def render(pod: Pod, prefix: str = "") -> str:
-    """Something that is made of the facts."""
+    """A text from the facts."""
     return f"{prefix}{pod.hostname} {pod.addresses}"
 
 
 async def test_what_is_rendered_is_kept_until_a_fact_changes(place: Place) -> None:
-    """For each function and its arguments, and for each pod alone."""
+    """For each function and its arguments, and for each pod separately."""
     pod, other = new_pod(), new_pod()
     first = pod.rendered(render)
     assert pod.rendered(render) is first
@@ -75,7 +75,7 @@ async def test_an_address_is_read_when_the_kernel_tells(place: Place) -> None:
 
 
 async def test_addresses_stay_while_the_system_is_short_of_descriptors(place: Place) -> None:
-    """They are read when there are some again, though nothing tells any more."""
+    """They are read later, even without another notification."""
     pod = new_pod()
     with pod.watching():
         place.addresses = OSError(errno.EMFILE, "too many open files")
@@ -89,7 +89,7 @@ async def test_addresses_stay_while_the_system_is_short_of_descriptors(place: Pl
 async def test_without_rtnetlink_addresses_are_those_of_the_name(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are looked up again and again."""
+    """They are looked up regularly."""
 
     def refuse() -> socket.socket:
         raise OSError(errno.EAFNOSUPPORT, "no rtnetlink")

@@ -1,4 +1,4 @@
-"""PROXY headers: what they say, how they may come, and what becomes of those that are none."""
+"""PROXY headers: their content, their arrival, and invalid ones."""
 
 import asyncio
 import json
@@ -118,7 +118,7 @@ MALFORMED = [
 
 
 def test_the_checksum_is_castagnolis() -> None:
-    """By RFC 3720's examples."""
+    """RFC 3720's examples."""
     assert [crc32c(data) for data in (b"", bytes(32), b"\xff" * 32, bytes(range(32)))] == [
         *(0, 0x8A9136AA, 0x62A8AB43, 0x46DD794E)
     ]
@@ -126,7 +126,7 @@ def test_the_checksum_is_castagnolis() -> None:
 
 @pytest.mark.parametrize(("header", "expected"), KNOWN, ids=range(len(KNOWN)))
 def test_what_a_header_says(header: bytes, expected: Announced) -> None:
-    """As a whole, with something behind it, and not before all of it is there."""
+    """Complete, with trailing data, and not before it is complete."""
     assert read_header(header) == read_header(header + b"\x16\3\1") == (expected, len(header))
     assert not any(read_header(header[:size]) for size in range(len(header)))
 
@@ -139,7 +139,7 @@ def test_what_is_none(data: bytes) -> None:
 
 
 def test_no_bytes_do_any_harm() -> None:
-    """Headers with changed bytes are read, refused or waited for."""
+    """Headers with changed bytes are parsed, refused or awaited."""
     drawn = random.Random(1)
     for _ in range(5000):
         header = bytearray(drawn.choice(KNOWN)[0])
@@ -160,7 +160,7 @@ def find() -> FindRoute:
 @pytest.mark.parametrize("header", [V1, v2()])
 @pytest.mark.parametrize("step", [1, 13, 1000])
 async def test_the_client_is_the_announced_one(header: bytes, step: int) -> None:
-    """However the bytes are cut; RemoteAddr is its address, and /.who and /.hops show both."""
+    """However the bytes are split; RemoteAddr is its address, and /.who and /.hops show both."""
     for path in (b"/.who", b"/", b"/.hops"):
         async with running(find(), proxy_protocol=True) as server:
             reader, writer = await server.connect()
@@ -186,13 +186,13 @@ async def test_the_client_is_the_announced_one(header: bytes, step: int) -> None
 
 @pytest.mark.parametrize("header", [LOCAL, b"PROXY UNKNOWN\r\n", v2(0x31, bytes(216))])
 async def test_without_an_address_it_is_the_peer(header: bytes) -> None:
-    """LOCAL, UNKNOWN and UNIX name none."""
+    """LOCAL, UNKNOWN and UNIX have none."""
     async with running(find(), proxy_protocol=True) as server:
         assert b"\nRemoteAddr: 127.0.0.1:" in await server.ask(header + GET.replace(b"/.who", b"/"))
 
 
 async def test_http2_behind_it() -> None:
-    """The preface may come in the same segment."""
+    """The preface may follow in the same segment."""
     async with running(find(), proxy_protocol=True) as server:
         reader, writer = await server.connect()
         writer.write(V1 + PREFACE + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
@@ -202,7 +202,7 @@ async def test_http2_behind_it() -> None:
 
 
 async def test_any_other_connection_is_closed(capsys: pytest.CaptureFixture[str]) -> None:
-    """With one line for many of them, which says what was wrong."""
+    """With one log line for many of them, which says what was wrong."""
     async with running(find(), proxy_protocol=True) as server:
         for _ in range(20):
             try:
@@ -216,7 +216,7 @@ async def test_any_other_connection_is_closed(capsys: pytest.CaptureFixture[str]
 
 
 async def test_it_may_not_take_long(capsys: pytest.CaptureFixture[str]) -> None:
-    """Who says nothing, or half of a header, is let go."""
+    """A client that sends nothing, or half a header, is disconnected."""
     limits = Limits(head_timeout=0.1, check_interval=0.02)
     for start in (b"", V1[:20]):
         async with running(find(), limits, proxy_protocol=True) as server:
@@ -229,7 +229,7 @@ async def test_it_may_not_take_long(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_a_probe_is_worth_no_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """It connects and goes; one that breaks off within its header is told of."""
+    """It connects and disconnects; one that stops within its header is logged."""
     async with running(find(), proxy_protocol=True) as server:
         _, writer = await server.connect()
         await until(lambda: len(server.server.connections))

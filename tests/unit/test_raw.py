@@ -1,4 +1,4 @@
-"""``/.raw``: the bytes of a request, as they came."""
+"""``/.raw``: the bytes of a request as received."""
 
 import asyncio
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def split(answer: bytes) -> tuple[list[bytes], bytes]:
 )
 @pytest.mark.parametrize("cuts", [1, 7], ids=["at once", "in pieces"])
 async def test_the_bytes_come_back(request_: bytes, cuts: int) -> None:
-    """Case, order, spacing and framing, whatever the segments; as a type that no browser runs."""
+    """Case, order, spacing and framing, whatever the segments; with a type that no browser executes."""
     async with running(find()) as server:
         reader, writer = await server.connect()
         step = len(request_) // cuts + 1
@@ -70,7 +70,7 @@ async def test_the_bytes_come_back(request_: bytes, cuts: int) -> None:
 
 
 async def test_pipelined_requests_do_not_mix() -> None:
-    """Each gets its own bytes, without the line ends that old clients send behind a POST."""
+    """Each gets its own bytes, without the stray line ends that old clients send after a POST."""
     first = b"POST /.raw HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
     async with running(find()) as server:
         answer = await server.ask(first + b"\r\n" + ODD % b"")
@@ -89,7 +89,7 @@ async def test_pipelined_requests_do_not_mix() -> None:
     ids=["length", "chunk", "many chunks"],
 )
 async def test_no_more_than_the_limit(framed: bytes) -> None:
-    """What is larger than --max-body gets 413, the lines of chunks included."""
+    """Requests over --max-body get 413, including chunk lines."""
     limits = Limits(max_body=1000, max_head=200)
     async with running(find(), limits) as server:
         answer = await server.ask(b"POST /.raw HTTP/1.1\r\nHost: a\r\n" + framed)
@@ -98,7 +98,7 @@ async def test_no_more_than_the_limit(framed: bytes) -> None:
 
 
 async def test_over_http2() -> None:
-    """The fields as they were decoded, pseudo-header fields first, then the body and the trailers."""
+    """The decoded fields, pseudo-header fields first, then the body and the trailers."""
     peer = Peer(Server(find()))
     fields = get("/x/.raw", ("x-b", "1"), ("cookie", "a=b"), ("x-a", "2"), ("cookie", "c=d"), method="POST")
     await peer.ask(
@@ -121,7 +121,7 @@ async def test_over_http2() -> None:
 
 
 async def test_before_an_upgrade_to_http2() -> None:
-    """A request that HTTP/1.1 hands over has its bytes, which are charged as long as they are kept."""
+    """A request handed over by HTTP/1.1 has its bytes, which are charged while they are kept."""
     upgrade = (
         b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAQAAAAA\r\n"  # no window
     )
@@ -149,7 +149,7 @@ async def test_over_http2_no_more_than_the_limit() -> None:
 
 
 async def test_from_aiohttp(aiohttp_client: Callable[..., Any]) -> None:
-    """Its parser keeps less, and the first line says so."""
+    """Its parser preserves less, and the first line says so."""
     client = await aiohttp_client(build_app())
     text = await (await client.post("/.raw?a=1", data=b"body", headers={"x-oDD": "1"})).text()
     assert text.startswith("# aiohttp: ")

@@ -1,4 +1,4 @@
-"""Request lines that are read the short way, against the general way."""
+"""The fast path for request lines, compared with the general path."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ targets = st.one_of(
 @example(b"CONNECT", b"/?", b"")
 @example(b"GET", b"/a%2Fb?%zz", b"")
 def test_a_plain_request_line_is_read_like_any_other(method: bytes, target: bytes, after: bytes) -> None:
-    """The same method, target and protocol, or the same refusal, whatever the client sends."""
+    """The same method, target and protocol, or the same refusal, for any input."""
     line = method + b" " + target + b" HTTP/1.1" + after
     try:
         found = parse_start(line)

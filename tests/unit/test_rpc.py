@@ -1,4 +1,4 @@
-"""Calls apart from any transport: heads, timeouts, texts and frames."""
+"""Calls without a transport: heads, timeouts, texts and frames."""
 
 import gzip
 import tracemalloc
@@ -36,7 +36,7 @@ def compressed(message: bytes) -> bytes:
     ],
 )
 def test_timeouts_have_six_units(text: bytes, seconds: float) -> None:
-    """At most eight digits and a unit make seconds."""
+    """At most eight digits and a unit."""
     assert parse_timeout(text) == pytest.approx(seconds)
 
 
@@ -44,7 +44,7 @@ def test_timeouts_have_six_units(text: bytes, seconds: float) -> None:
     "text", [b"", b"1", b"S", b"-1S", b"1.5S", b"123456789n", b"1s", b"1 S", b"1S\n", b"\xb9S"]
 )
 def test_malformed_timeouts_are_refused(text: bytes) -> None:
-    """Whatever is not digits and one unit is an error that shows it."""
+    """Anything else is an error that shows the value."""
     with pytest.raises(ValueError, match="8 digits"):
         parse_timeout(text)
 
@@ -62,12 +62,12 @@ def test_malformed_timeouts_are_refused(text: bytes) -> None:
     ],
 )
 def test_texts_are_percent_encoded(text: str, value: bytes) -> None:
-    """A header's value is printable ASCII, and a client can undo it."""
+    """A header's value is printable ASCII, and a client can decode it."""
     assert encode_text(text) == value
 
 
 def head(method: str = "POST", kind: str = "application/grpc", *fields: str) -> Head:
-    """The head of a call of Bench, as HTTP/2 brings it."""
+    """The head of a Bench call over HTTP/2."""
     lines = [f"{method} /whoami.Whoami/Bench HTTP/1.1", "Host: whoami", f"Content-Type: {kind}", *fields]
     return parse_head("\r\n".join(lines).encode())._replace(version=(2, 0))
 
@@ -87,7 +87,7 @@ def head(method: str = "POST", kind: str = "application/grpc", *fields: str) -> 
     ],
 )
 def test_heads_are_read(head: Head, call: Call) -> None:
-    """A call's deadline and encoding are in its head; `te` is not asked for."""
+    """A call's deadline and encoding are in its head; `te` is not required."""
     assert check_request(head) == call
 
 
@@ -123,7 +123,7 @@ def test_what_is_no_call_gets_an_http_answer(head: Head, status: int, text: byte
 
 @given(st.lists(st.binary(max_size=60), max_size=6), st.integers(1, 40))
 def test_frames_come_in_any_pieces(messages: list[bytes], size: int) -> None:
-    """However the bytes are cut, the messages are the same, and nothing is left."""
+    """However the bytes are split, the messages are the same, and nothing is left."""
     frames, found = Frames(b"gzip"), []
     data = b"".join(
         compressed(message) if index % 2 else frame(message) for index, message in enumerate(messages)
@@ -136,7 +136,7 @@ def test_frames_come_in_any_pieces(messages: list[bytes], size: int) -> None:
 
 
 def test_a_message_that_is_cut_off_is_noticed() -> None:
-    """What lacks a byte is not handed out, and known to be unfinished."""
+    """An incomplete message is not returned, and known to be unfinished."""
     frames = Frames()
     frames.feed(frame(b"whole") + frame(b"half")[:-1])
     assert frames.has_next()
@@ -167,7 +167,7 @@ BOMB = compressed(bytes(LIMIT + 1))
     ],
 )
 def test_bad_messages_end_the_call(encoding: bytes, data: bytes, status: Status) -> None:
-    """Each with the status that gRPC gives it, and a message too large before it is read."""
+    """Each with gRPC's status, and an oversized message before it is read."""
     frames = Frames(encoding)
     frames.feed(data)
     with pytest.raises(RpcError) as caught:
@@ -177,14 +177,14 @@ def test_bad_messages_end_the_call(encoding: bytes, data: bytes, status: Status)
 
 
 def test_messages_may_be_as_large_as_the_limit() -> None:
-    """4 MiB, as they are or compressed."""
+    """4 MiB, uncompressed or compressed."""
     message = bytes(LIMIT)
     assert read_only_message(frame(message), b"identity", LIMIT) == message
     assert read_only_message(compressed(message), b"gzip", LIMIT) == message
 
 
 def test_an_unknown_encoding_harms_only_compressed_messages() -> None:
-    """A message that is not compressed needs no encoding."""
+    """An uncompressed message needs no encoding."""
     assert read_only_message(frame(b"x"), b"snappy", LIMIT) == b"x"
 
 
@@ -201,7 +201,7 @@ def test_an_unknown_encoding_harms_only_compressed_messages() -> None:
     ],
 )
 def test_what_is_not_one_message_is_refused_unread(body: bytes, status: Status) -> None:
-    """At once, whatever it would become when decompressed."""
+    """Immediately, whatever its decompressed size."""
     tracemalloc.start()
     try:
         with pytest.raises(RpcError) as caught:

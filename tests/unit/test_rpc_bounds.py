@@ -57,12 +57,12 @@ def data(stream_id: int, body: bytes, end: bool = True) -> list[DataFrame]:
 
 
 def statuses(peer: Peer) -> list[Status]:
-    """How calls ended."""
+    """The calls' statuses."""
     return [Status(int(fields["grpc-status"])) for fields in peer.fields if "grpc-status" in fields]
 
 
 def resets(frames: list[Any]) -> list[tuple[int, int]]:
-    """Which streams were reset, and how."""
+    """Which streams were reset, and with which codes."""
     return [(found.stream_id, found.error_code) for found in frames if isinstance(found, RstStreamFrame)]
 
 
@@ -78,7 +78,7 @@ def resets(frames: list[Any]) -> list[tuple[int, int]]:
 async def test_a_unary_call_costs_no_more_than_its_largest_message(
     body: bytes, encoding: str, status: Status
 ) -> None:
-    """However many there are, and whatever they would be when decompressed; nobody waits for it meanwhile."""
+    """However many there are, and whatever their decompressed size; no other client waits."""
     server = build_server()
     peer = Peer(server)
     await peer.ask(call(peer, 1, BENCH, encoding))
@@ -101,7 +101,7 @@ async def test_a_unary_call_costs_no_more_than_its_largest_message(
 
 
 async def test_calls_share_the_budget() -> None:
-    """A call that comes too late ends with RESOURCE_EXHAUSTED; the others are answered."""
+    """A later call ends with RESOURCE_EXHAUSTED; the others are answered."""
     server = build_server(budget=200_000)
     peer = Peer(server)
     for stream_id in (1, 3, 5):
@@ -118,7 +118,7 @@ async def test_calls_share_the_budget() -> None:
 
 
 async def test_messages_of_a_stream_are_unpacked_one_by_one() -> None:
-    """40 reflections of 20 messages each that become 60 KB, to a client that takes no answer."""
+    """40 reflections of 20 messages each that expand to 60 KB, to a client that does not read."""
     server = build_server(budget=8 * MIB)
     peer = Peer(server, NO_WINDOW)
     packed = gzip.compress(b"\x22\xd4\xd4\x03" + b"x" * 60_000)
@@ -137,14 +137,14 @@ async def test_messages_of_a_stream_are_unpacked_one_by_one() -> None:
 
 
 async def test_a_message_of_a_stream_is_small() -> None:
-    """64 KiB; what is announced to be larger ends the call before it is kept."""
+    """64 KiB; a larger announced length ends the call before anything is kept."""
     peer = Peer(build_server())
     await peer.ask(call(peer, 1, REFLECTION), DataFrame(1, b"\0\0\x01\0\x01"))
     assert statuses(peer) == [Status.RESOURCE_EXHAUSTED]
 
 
 async def test_a_message_that_is_not_complete_is_charged() -> None:
-    """As long as it is kept; where there is no room, its stream is reset."""
+    """While it is kept; without room, its stream is reset."""
     server = build_server(budget=150_000)
     peer = Peer(server)
     for stream_id in (1, 3, 5):
@@ -160,7 +160,7 @@ async def test_a_message_that_is_not_complete_is_charged() -> None:
 
 
 async def test_a_stream_may_send_more_than_its_window_holds() -> None:
-    """The client may send on as messages are answered."""
+    """The window grows as messages are answered."""
     peer = Peer(build_server(window=64 << 10), {SettingsFrame.INITIAL_WINDOW_SIZE: 1 << 30})
     await peer.ask(WindowUpdateFrame(0, 1 << 30), call(peer, 1, REFLECTION))
     message = frame(b"\x22\xe8\x07" + b"no-such-".ljust(1000, b"x"))
@@ -171,7 +171,7 @@ async def test_a_stream_may_send_more_than_its_window_holds() -> None:
 
 
 async def test_a_watch_that_nobody_takes_is_given_up() -> None:
-    """After the time for an answer; one whose answer was taken may last."""
+    """After the send timeout; a watch whose answers are read may last."""
     server = build_server()
     deaf, peer = Peer(server, NO_WINDOW), Peer(server)
     for client in (deaf, peer):
@@ -183,7 +183,7 @@ async def test_a_watch_that_nobody_takes_is_given_up() -> None:
 
 
 async def test_a_change_wakes_all_watches_and_nothing_else_does() -> None:
-    """200 of them, in turns with other clients; no timer runs for them."""
+    """200 of them, in turns with other clients; there are no timers."""
     state = Health()
     server = build_server(state)
     peer, other = Peer(server), Peer(server)

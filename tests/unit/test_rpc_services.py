@@ -1,4 +1,4 @@
-"""What the methods of whoami answer, apart from any transport."""
+"""The answers of whoami's methods, without a transport."""
 
 import asyncio
 import re
@@ -32,7 +32,7 @@ Reply = TypeVar("Reply", bound=Message)
 
 @pytest.fixture
 def state() -> Health:
-    """What ``/health`` says."""
+    """The state of ``/health``."""
     return Health()
 
 
@@ -62,7 +62,7 @@ def talk(methods: Methods, path: bytes, *requests: bytes) -> AsyncIterator[bytes
 
 
 def test_bench_is_one(methods: Methods) -> None:
-    """As ``/bench``."""
+    """Like ``/bench``."""
     assert ask(methods, b"/whoami.Whoami/Bench", BenchReply) == BenchReply(data=1)
 
 
@@ -74,7 +74,7 @@ def test_whoami_tells_what_root_tells(methods: Methods) -> None:
 
 
 def test_a_name_may_be_any_bytes(state: Health) -> None:
-    """An environment that is not UTF-8 makes a name all the same; a protobuf string has to be."""
+    """The environment may contain bytes that are not UTF-8; a protobuf string may not."""
     methods = build_methods(Pod(), "a\udcff", state)
     assert ask(methods, b"/whoami.Whoami/Whoami", WhoamiReply).name == "a\ufffd"
 
@@ -83,7 +83,7 @@ def test_a_name_may_be_any_bytes(state: Health) -> None:
     "path", [b"/whoami.Whoami/Bench", b"/whoami.Whoami/Whoami", b"/grpc.health.v1.Health/Check"]
 )
 def test_garbage_is_internal(methods: Methods, path: bytes) -> None:
-    """Bytes that are no message get the status for that, and say which message was wanted."""
+    """Invalid bytes get that status, with the name of the expected message."""
     with pytest.raises(RpcError, match=r"the request is not a .*Request") as caught:
         ask(methods, path, BenchReply, b"\xff\xff")
     assert caught.value.status is Status.INTERNAL
@@ -94,7 +94,7 @@ def test_garbage_is_internal(methods: Methods, path: bytes) -> None:
     ("status", "answer"), [(200, "SERVING"), (399, "SERVING"), (400, "NOT_SERVING"), (503, "NOT_SERVING")]
 )
 def test_check_follows_health(methods: Methods, state: Health, service: str, status: int, answer: str) -> None:
-    """What an HTTP probe takes for healthy is SERVING."""
+    """SERVING for whatever an HTTP probe considers healthy."""
     state.status = status
     request = HealthCheckRequest(service=service).SerializeToString()
     reply = ask(methods, b"/grpc.health.v1.Health/Check", HealthCheckResponse, request)
@@ -110,7 +110,7 @@ def test_check_knows_its_services(methods: Methods) -> None:
 
 
 async def test_watch_tells_every_change_once(methods: Methods, state: Health) -> None:
-    """At once, and then when it changes, not when another status means the same."""
+    """Immediately, and on changes, but not if another status means the same."""
     watch = talk(methods, b"/grpc.health.v1.Health/Watch", b"")
     for status, answer in [(200, HealthCheckResponse.SERVING), (503, HealthCheckResponse.NOT_SERVING)]:
         state.status = status
@@ -122,7 +122,7 @@ async def test_watch_tells_every_change_once(methods: Methods, state: Health) ->
 
 
 async def test_watching_an_unknown_service_stays(methods: Methods) -> None:
-    """SERVICE_UNKNOWN, and the call goes on."""
+    """SERVICE_UNKNOWN, and the call stays open."""
     request = HealthCheckRequest(service="whoami.Nobody").SerializeToString()
     watch = talk(methods, b"/grpc.health.v1.Health/Watch", request)
     reply = HealthCheckResponse.FromString(await anext(watch))
@@ -132,7 +132,7 @@ async def test_watching_an_unknown_service_stays(methods: Methods) -> None:
 
 
 async def test_watch_needs_a_request(methods: Methods) -> None:
-    """A call that ends without one is UNIMPLEMENTED, as gRPC has it."""
+    """Without one, it is UNIMPLEMENTED, as in gRPC."""
     with pytest.raises(RpcError) as caught:
         await anext(talk(methods, b"/grpc.health.v1.Health/Watch"))
     assert caught.value.status is Status.UNIMPLEMENTED
@@ -140,7 +140,7 @@ async def test_watch_needs_a_request(methods: Methods) -> None:
 
 @pytest.fixture(params=["v1", "v1alpha"])
 def version(request: pytest.FixtureRequest) -> str:
-    """Each version of reflection; on the wire, their messages are the same."""
+    """Each version of reflection; their encodings are the same."""
     return str(request.param)
 
 
@@ -160,7 +160,7 @@ def file_names(response: Any) -> list[str]:
 
 
 async def test_reflection_lists_the_services(methods: Methods, version: str) -> None:
-    """All of them, itself included, and the response repeats the request."""
+    """All of them, including itself; the response repeats the request."""
     request = v1.ServerReflectionRequest(host="h", list_services="*")
     (response,) = await reflect(methods, version, request)
     assert [service.name for service in response.list_services_response.service] == SERVICES
@@ -183,7 +183,7 @@ async def test_reflection_lists_the_services(methods: Methods, version: str) -> 
 async def test_reflection_finds_symbols_and_files(
     methods: Methods, version: str, symbol: str, name: str
 ) -> None:
-    """By the name of what a file declares, and by the file's own name, on one call."""
+    """By the name of a declaration, and by the file's own name, in one call."""
     by_symbol, by_name = await reflect(
         methods,
         version,
@@ -194,7 +194,7 @@ async def test_reflection_finds_symbols_and_files(
 
 
 async def test_reflection_sends_imports_along(methods: Methods, version: str) -> None:
-    """A file comes with all that it imports, directly or not, each once."""
+    """A file comes with all its direct and indirect imports, each once."""
     request = v1.ServerReflectionRequest(file_by_filename=api_pb2.DESCRIPTOR.name)
     (response,) = await reflect(methods, version, request)
     names = file_names(response)
@@ -220,7 +220,7 @@ async def test_reflection_sends_imports_along(methods: Methods, version: str) ->
 async def test_reflection_says_what_it_does_not_know(
     methods: Methods, version: str, request_fields: dict[str, Any], status: Status
 ) -> None:
-    """In an error response, after which the call goes on."""
+    """In an error response, after which the call continues."""
     first, second = await reflect(
         methods,
         version,
@@ -232,7 +232,7 @@ async def test_reflection_says_what_it_does_not_know(
 
 
 async def test_a_type_without_extensions_has_none(methods: Methods, version: str) -> None:
-    """Which is not an error."""
+    """That is not an error."""
     request = v1.ServerReflectionRequest(all_extension_numbers_of_type="whoami.BenchReply")
     (response,) = await reflect(methods, version, request)
     expected = v1.ExtensionNumberResponse(base_type_name="whoami.BenchReply")

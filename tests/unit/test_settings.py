@@ -1,4 +1,4 @@
-"""Flags: one row each makes the parser, the help, the settings and the README's tables."""
+"""Flags: one row each defines the parser, the help, the settings and the README's tables."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ KINDS: dict[str, Any] = {"whoami": WhoamiSettings, "whereami": Settings}
 
 
 def run(program: str, *arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Status and output of a program that ends by itself."""
+    """Status and output of a program that exits by itself."""
     out, err = StringIO(), StringIO()
     status = MAINS[program](arguments, environ or {}, out, err)
     return status, out.getvalue(), err.getvalue()
@@ -42,17 +42,17 @@ def section(title: str) -> str:
 @pytest.mark.parametrize("program", MAINS)
 @pytest.mark.parametrize("flag", ["--help", "-help", "-h", "--help=true"])
 def test_help_is_as_it_was(program: str, flag: str) -> None:
-    """Whoever changes a flag sees what the operator will see: the text is kept in a file."""
+    """A golden file shows the effect of a changed flag to its author."""
     assert run(program, flag) == (0, (GOLDEN / f"{program}-help.txt").read_text(), "")
 
 
 def test_help_needs_no_sound_environment() -> None:
-    """A variable that is wrong is what one looks up the help for."""
+    """A wrong variable is a reason to read the help."""
     assert run("whoami", "--help", environ={"WHOAMI_WORKERS": "many"})[0] == 0
 
 
 def render_row(row: Flag) -> str:
-    """A row as the README has it."""
+    """A row in the README's format."""
     variable = f"`{row.variable}`" if row.variable else ""
     cells = [f"`--{row.name}`", variable, row.default if row.value else "off", row.help]
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
@@ -89,7 +89,7 @@ LIMITS = {
 
 
 def render_limit(name: str) -> str:
-    """A limit as people write it."""
+    """A limit in the README's format."""
     value = getattr(Limits(), name)
     if isinstance(value, float):
         return f"{value:g} s"
@@ -100,7 +100,7 @@ def render_limit(name: str) -> str:
 
 
 def test_the_readme_has_the_limits() -> None:
-    """What it says is what the server does."""
+    """The documented limits are the server's."""
     table = section("Common to both servers").split("### Limits")[1]
     cells = [[cell.strip() for cell in line.split("|")[1:3]] for line in table.splitlines() if line[:2] == "| "]
     assert dict(cells[1:]) == {label: render_limit(name) for label, name in LIMITS.items()}
@@ -108,7 +108,7 @@ def test_the_readme_has_the_limits() -> None:
 
 @pytest.mark.parametrize("program", KINDS)
 def test_defaults(program: str) -> None:
-    """Without flags each setting has the default of its row, as the command line would read it."""
+    """Without flags, each setting has its row's parsed default."""
     kind = KINDS[program]
     settings = kind()
     for field, row in zip(dataclasses.fields(kind), rows(kind), strict=True):
@@ -121,7 +121,7 @@ def test_defaults(program: str) -> None:
     ids=" ".join,
 )
 def test_flags_take_one_dash_or_two(arguments: Sequence[str]) -> None:
-    """And an equals sign or a space; the last of two counts."""
+    """And an equals sign or a space; the last one wins."""
     assert read(*arguments).name == "a b"
 
 
@@ -130,12 +130,12 @@ def test_flags_take_one_dash_or_two(arguments: Sequence[str]) -> None:
     [((), False), (("-verbose",), True), (("--verbose=false",), False), (("--verbose=1",), True)],
 )
 def test_a_switch_needs_no_value(arguments: Sequence[str], expected: bool) -> None:
-    """It may have one, behind an equals sign."""
+    """It may have one, after an equals sign."""
     assert read(*arguments).verbose is expected
 
 
 def test_a_flag_beats_its_variable() -> None:
-    """The variable beats the default; an empty one counts as missing."""
+    """The variable overrides the default; an empty one counts as unset."""
     assert read("--port", "1", WHOAMI_PORT_NUMBER="2").port == 1
     assert read(WHOAMI_PORT_NUMBER="2", WHOAMI_NO_ENV="true").port == 2
     assert read(WHOAMI_PORT_NUMBER="").port == 80
@@ -176,7 +176,7 @@ def test_a_bad_command_line_gets_one_line(arguments: Sequence[str], text: str) -
 
 
 def test_a_bad_variable_gets_one_line() -> None:
-    """The line names the variable; a health check that needs it says so, too."""
+    """The line names the variable; a health check that needs it reports it too."""
     problem = "'eighty' is not a port: give a number from 0 to 65535"
     for arguments in ([], ["healthcheck"]):
         status, out, err = run("whoami", *arguments, environ={"WHOAMI_PORT_NUMBER": "eighty"})
@@ -185,7 +185,7 @@ def test_a_bad_variable_gets_one_line() -> None:
 
 
 def test_settings_stay_as_they_are() -> None:
-    """Nobody changes them on the way."""
+    """They are immutable."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         WhoamiSettings().port = 1  # type: ignore[misc]
     with pytest.raises(Usage):

@@ -1,4 +1,4 @@
-"""What a program loads when it starts: what it needs then, and nothing that may be needed later."""
+"""What a program imports at startup: only what it needs then."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ NOT_FOR_A_QUESTION = {"asyncio", "podkit.server", "ssl"}
 
 
 def loaded(code: str) -> set[str]:
-    """The modules that a fresh Python has after some code, which prints to standard error alone."""
+    """The modules that a new Python has imported after some code, which prints only to standard error."""
     code = f"import sys, json\n{code}\nprint(json.dumps(sorted(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(ran.stdout))
@@ -20,7 +20,7 @@ def loaded(code: str) -> set[str]:
 
 @pytest.mark.parametrize("program", ["whoami", "whereami"])
 def test_a_server_loads_what_it_serves_with(program: str) -> None:
-    """HTTP/2, TLS, gRPC and aiohttp wait for who speaks them; the faster start, the sooner a pod is ready."""
+    """HTTP/2, TLS, gRPC and aiohttp are imported on first use, for a faster start."""
     assert not loaded(f"import {program}.cli, {program}.serve") & (NEVER | LATER)
 
 

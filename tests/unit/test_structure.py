@@ -1,4 +1,4 @@
-"""Who may import whom, how large a module may be, and that we use only what libraries offer to all."""
+"""Import rules, module sizes, and use of public names only."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ FORBIDDEN = {"podkit": {"whoami", "whereami"}, "whoami": {"whereami"}, "whereami
 ENDPOINTS_MAY_NOT = {"podkit.http1.connection", "podkit.opening", "podkit.process.serve", "podkit.server"}
 
 
-# The rooms of podkit, from the ground floor up: a module imports from its own room and from the floors below
+# The rooms of podkit, from the ground floor up: a module imports only from its own room and the floors below
 FLOORS = (
     {"budget", "errors", "go", "kernel", "limits", "pod", "proto", "turns"},
     {"connections", "flow", "message"},
@@ -42,11 +42,11 @@ FLOORS = (
     {"application", "opening"},
     {"process"},
 )
-LINES = 250  # of a module: one sitting
+LINES = 250  # maximum per module
 OVERLONG = {
     "podkit/http2/connection.py": 255,
-}  # to be cut
-# Methods of named tuples and a function of os, whose underscore means something else
+}  # to be reduced
+# Named tuple methods and an os function, whose underscore has another meaning
 PUBLIC = {"_asdict", "_fields", "_make", "_replace", "_exit"}
 
 
@@ -63,7 +63,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_keep_to_the_design(path: Path) -> None:
-    """Programs do not know each other, the shared part knows neither, aiohttp stays at the edge."""
+    """Programs do not import each other, podkit imports neither, aiohttp stays at the edge."""
     name = str(path.relative_to(ROOT))
     package, found = path.relative_to(ROOT).parts[0], imports(path)
     tops = {module.partition(".")[0] for module in found}
@@ -97,18 +97,18 @@ def test_only_the_command_line_reads_the_process(path: Path) -> None:
 
 
 def test_protobuf_waits_for_the_first_call() -> None:
-    """A server that nobody calls by gRPC never loads protobuf."""
+    """A server without gRPC clients never loads protobuf."""
     code = "import sys, whoami.cli, whoami.rpc; sys.exit('google.protobuf' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def module(path: Path) -> str:
-    """The name by which a file is imported."""
+    """The module name of a file."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imported_modules(path: Path) -> set[str]:
-    """The modules of ours that a file imports, also by ``from podkit import log``."""
+    """Our modules that a file imports, also by ``from podkit import log``."""
     names = {module(path) for path in MODULES}
     found = imports(path)
     for node in ast.walk(ast.parse(path.read_text())):
@@ -118,7 +118,7 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def floor(room: str) -> int:
-    """How far up a room is."""
+    """The floor of a room."""
     found = [number for number, rooms in enumerate(FLOORS) if room in rooms]
     assert len(found) == 1, f"{room} has no floor yet: give it one in FLOORS"
     return found[0]
@@ -126,32 +126,32 @@ def floor(room: str) -> int:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_is_one_sitting(path: Path) -> None:
-    """What grows larger is two things."""
+    """A larger one does two things."""
     assert path.read_text().count("\n") <= OVERLONG.get(str(path.relative_to(ROOT)), LINES)
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.stem == "__init__"], ids=module)
 def test_a_folder_says_what_it_is_for(path: Path) -> None:
-    """In a docstring, so that a newcomer finds the room by reading."""
+    """In a docstring, so that newcomers can find their way."""
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if module(path).startswith("podkit.")], ids=module)
 def test_imports_run_one_way(path: Path) -> None:
-    """From the process down to Go's rules; two rooms on one floor do not know each other."""
+    """From the process down to Go's rules; two rooms on one floor do not import each other."""
     room = module(path).split(".")[1]
     others = {name.split(".")[1] for name in imported_modules(path) if name.startswith("podkit.")} - {room}
     assert {other for other in others if floor(other) >= floor(room)} == set()
 
 
 def test_no_imports_in_a_circle() -> None:
-    """Any module can be understood, and tested, with those below it alone."""
+    """Any module can be understood and tested with only those below it."""
     TopologicalSorter({module(path): imported_modules(path) for path in MODULES}).prepare()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_public_names_are_used(path: Path) -> None:
-    """Of aiohttp, multidict, yarl and everybody else: a private name may change with any patch release."""
+    """Of all libraries: a private name may change in any patch release."""
     tree = ast.parse(path.read_text())
     foreign = {"RequestHandler", "web.RequestHandler"}
     for node in ast.walk(tree):

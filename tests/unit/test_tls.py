@@ -1,4 +1,4 @@
-"""A TLS connection in process, from the bytes of a client to those of a protocol above, on a fake transport."""
+"""A TLS connection in process, from the client's bytes to the protocol above, on a fake transport."""
 
 import asyncio
 import gc
@@ -38,14 +38,14 @@ CHAINED = issue("chained", MIDDLE, send_issuer=True)
 
 
 class Above(asyncio.Protocol):
-    """What a protocol above sees."""
+    """Records what a protocol above receives."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.ended = self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The handshake is done."""
+        """The handshake is finished."""
         self.transport = cast(asyncio.Transport, transport)
         self.tls: Tls = transport.get_extra_info("tls")
 
@@ -54,17 +54,17 @@ class Above(asyncio.Protocol):
         self.pieces.append(data)
 
     def eof_received(self) -> bool:
-        """The client has sent all."""
+        """The client has half-closed."""
         self.ended = True
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         self.lost = True
 
 
 class Wire(asyncio.Transport):
-    """A socket's transport whose other end is the test."""
+    """A socket transport controlled by the test."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("192.0.2.1", 40000), "socket": "the socket"})
@@ -77,44 +77,44 @@ class Wire(asyncio.Transport):
         self.sent += data
 
     def take(self) -> bytes:
-        """What was written since the last time."""
+        """What was written since the last call."""
         sent, self.sent = self.sent, b""
         return sent
 
     def get_write_buffer_size(self) -> int:
-        """What the client has not taken."""
+        """The bytes that the client has not taken."""
         return len(self.sent)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Another takes over."""
+        """Switches the protocol."""
         self.protocol = protocol
 
     def pause_reading(self) -> None:
-        """Deliver no more."""
+        """Pauses delivery."""
         self.reading = False
 
     def resume_reading(self) -> None:
-        """Deliver again."""
+        """Resumes delivery."""
         self.reading = True
 
     def can_write_eof(self) -> bool:
-        """As a TCP socket can."""
+        """Like a TCP socket."""
         return True
 
     def write_eof(self) -> None:
-        """The server has sent all."""
+        """The server half-closes."""
         self.ended = True
 
     def is_closing(self) -> bool:
-        """Whether the server ends it."""
+        """Whether the server is closing it."""
         return self.closed
 
     def close(self) -> None:
-        """The server ends it."""
+        """The server closes."""
         self.closed = True
 
     def abort(self) -> None:
-        """The server ends it at once."""
+        """The server resets."""
         self.closed = self.aborted = True
 
 
@@ -131,7 +131,7 @@ class Peer:
         self.tls = context.wrap_bio(self.incoming, self.outgoing, session=session, server_hostname="a.example")
 
     def attempt(self, action: Callable[[], bytes | None]) -> bytes:
-        """Do what may want bytes from the server; whatever is to be sent is sent."""
+        """Runs an operation that may need bytes from the server; sends pending output."""
         self.incoming.write(self.wire.take())
         try:
             return action() or b""
@@ -165,7 +165,7 @@ class Peer:
         return self.attempt(lambda: self.tls.read(1 << 20))
 
     def leave(self) -> None:
-        """The connection is lost."""
+        """Disconnects."""
         self.wire.protocol.connection_lost(None)
 
 
@@ -174,7 +174,7 @@ Build = Callable[..., TlsProtocolFactory]
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    """Makes a factory of connections; its server has the limits that are given."""
+    """Builds a factory of connections; its server has the given limits."""
 
     def build_factory(
         limits: Limits | None = None, client_ca: Identity | None = None, **options: float
@@ -186,29 +186,29 @@ def build(tmp_path: Path) -> Build:
             authorities.write_bytes(client_ca.pem)
         cert, key, ca = str(folder / "tls.crt"), str(folder / "tls.key"), str(authorities)
         certificates = Certificates(cert, key, ca if client_ca else "", **options)
-        limits = limits or Limits(turn_handshakes=100)  # for tests that leave the loop no turn
+        limits = limits or Limits(turn_handshakes=100)  # for tests that give the loop no turn
         return TlsProtocolFactory(Server(ROUTES.find, limits=limits), certificates, Above)
 
     return build_factory
 
 
 def trust(authority: Identity, folder: Path) -> None:
-    """Replace the authorities of clients that `build` wrote below a folder."""
+    """Replaces the client authorities that `build` wrote into a folder."""
     next(folder.rglob("ca.crt")).write_bytes(authority.pem)
 
 
 def held(factory: TlsProtocolFactory) -> tuple[int, int]:
-    """Bytes that the server's budgets count."""
+    """The bytes charged to the server's budgets."""
     return factory.server.room.used, factory.server.budget.used
 
 
 async def turns(count: int = 500) -> None:
-    """Let the loop go round."""
+    """Runs the loop."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-# the facts
+# facts
 
 
 @pytest.mark.parametrize(
@@ -231,12 +231,12 @@ async def test_the_protocol_above_learns_what_was_agreed_on(
 
 
 async def test_nothing_is_made_up(build: Build) -> None:
-    """No protocol, no certificate: empty facts."""
+    """Without a protocol or certificate, the facts are empty."""
     assert Peer(build(), client_context()).shake_hands().above.tls[2:] == ("", "a.example", (), ())
 
 
 async def test_each_suite_has_a_name_of_iana(build: Build) -> None:
-    """All that OpenSSL may choose."""
+    """For all that OpenSSL may choose."""
     offered = SSL.Connection(build().certificates.context()).get_cipher_list()
     assert offered == [*TLS_1_3, *TLS_1_2]
     assert [iana_name(name) for name in offered] == [
@@ -257,7 +257,7 @@ async def test_each_suite_has_a_name_of_iana(build: Build) -> None:
 
 
 class OpenSslPeer:
-    """A client on OpenSSL, which tells and does more than Python's."""
+    """A client on OpenSSL, which offers more than Python's."""
 
     def __init__(
         self, factory: TlsProtocolFactory, identity: Identity, newest: int = SSL.TLS1_3_VERSION
@@ -290,14 +290,14 @@ class OpenSslPeer:
 
 @pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
 async def test_the_clients_authority_is_not_sent(build: Build, newest: int) -> None:
-    """A server that it has issued sends what its certificate's file holds."""
+    """The server sends only the chain in its own file."""
     peer = OpenSslPeer(build(client_ca=ROOT), PLAIN, newest).shake_hands()
     assert peer.tls.get_peer_cert_chain(as_cryptography=True) == [SERVER.certificate]
 
 
 @pytest.mark.parametrize("offered", [("http/1.0",), ("spdy/3", "h3")])
 async def test_no_protocol_in_common_is_refused(build: Build, offered: tuple[str, ...]) -> None:
-    """By the alert for it, as Go does; nothing is kept."""
+    """By the appropriate alert, as in Go; nothing is kept."""
     factory = build()
     with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
         Peer(factory, client_context(alpn=offered)).shake_hands()
@@ -309,7 +309,7 @@ async def test_no_protocol_in_common_is_refused(build: Build, offered: tuple[str
 
 
 def resumed(factory: TlsProtocolFactory, context: ssl.SSLContext, session: ssl.SSLSession | None) -> Peer:
-    """A connection that offers a session, and has got one for the next time."""
+    """A connection that offers a session, and gets one for the next."""
     peer = Peer(factory, context, session).shake_hands()
     peer.read()
     return peer
@@ -329,7 +329,7 @@ def resumed(factory: TlsProtocolFactory, context: ssl.SSLContext, session: ssl.S
 async def test_a_session_is_resumed_with_all_that_the_client_showed(
     build: Build, version: ssl.TLSVersion, identity: Identity | None, shown: tuple[str, ...], strict: bool
 ) -> None:
-    """More than once, and with what was agreed on anew."""
+    """Repeatedly, and with newly negotiated values."""
     factory = build(client_ca=ROOT if strict else None)
     context = client_context(identity, version, ("http/1.1",))
     first = Peer(factory, context).shake_hands()
@@ -344,7 +344,7 @@ async def test_a_session_is_resumed_with_all_that_the_client_showed(
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_what_is_remembered_of_clients_has_a_bound(build: Build, version: ssl.TLSVersion) -> None:
-    """A client whose chain is forgotten still shows its own certificate."""
+    """A client whose chain was dropped still shows its own certificate."""
     factory = build()
     context = client_context(CHAINED, version)
     session = resumed(factory, context, None).tls.session
@@ -358,7 +358,7 @@ async def test_what_is_remembered_of_clients_has_a_bound(build: Build, version: 
 async def test_tickets_of_an_old_certificate_are_void(
     build: Build, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
-    """So are those that were made with keys of long ago."""
+    """So are those with expired keys."""
     factory = build(client_ca=ROOT, recheck=0.0)
     context = client_context(PLAIN, version)
     session = resumed(factory, context, None).tls.session
@@ -374,7 +374,7 @@ async def test_tickets_of_an_old_certificate_are_void(
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_expired_certificate_resumes_no_session(build: Build, version: ssl.TLSVersion) -> None:
-    """Where clients have to be known; elsewhere it is shown."""
+    """If clients must be verified; otherwise it is shown."""
     soon = datetime.now(UTC) + timedelta(seconds=2)
     context = client_context(issue("short", ROOT, end=soon), version)
     strict, lenient = build(client_ca=ROOT), build()
@@ -390,7 +390,7 @@ async def test_an_expired_certificate_resumes_no_session(build: Build, version: 
 
 
 async def test_a_connection_without_room_is_closed(build: Build) -> None:
-    """Before anything is made for it; room that is given back serves the next."""
+    """Before anything is allocated for it; returned room serves the next."""
     cost = Limits().tls_cost + Limits().connection_cost
     factory = build(Limits(connections=2 * cost))
     first, second, third = (Peer(factory, client_context()) for _ in range(3))
@@ -401,12 +401,12 @@ async def test_a_connection_without_room_is_closed(build: Build) -> None:
     third.leave()
     first.leave()
     assert Peer(factory, client_context()).shake_hands().above.tls.version == "TLSv1.3"
-    # what stands for HTTP here is none of the server's connections, as HTTP itself would be
+    # the stand-in for HTTP here is not one of the server's connections
     assert factory.server.room.used == 2 * cost - Limits().connection_cost
 
 
 async def test_all_is_given_back(build: Build) -> None:
-    """A handshake is charged for what OpenSSL holds meanwhile, certificates for as long as they are shown."""
+    """A handshake is charged for OpenSSL's memory, certificates while they are shown."""
     factory = build()
     waiting = Peer(factory, client_context(CHAINED))
     waiting.attempt(waiting.tls.do_handshake)
@@ -421,7 +421,7 @@ async def test_all_is_given_back(build: Build) -> None:
 
 
 async def test_a_handshake_may_not_take_all_memory(build: Build) -> None:
-    """Without a budget left it is refused."""
+    """Without budget it is refused."""
     factory = build(Limits(budget=30_000))
     first, second = Peer(factory, client_context()), Peer(factory, client_context())
     for peer in (first, second):
@@ -447,7 +447,7 @@ async def test_the_bytes_of_a_handshake_have_a_bound(
 
 @pytest.mark.parametrize(("units", "accepted"), [(150, True), (300, False)])
 async def test_long_subjects_are_refused(build: Build, units: int, accepted: bool) -> None:
-    """Since reading them takes time; no real one is that long."""
+    """Since parsing takes time; no real one is that long."""
     peer = OpenSslPeer(build(), issue("long", units=units)).shake_hands()
     assert peer.wire.ended is not accepted
 
@@ -464,7 +464,7 @@ async def test_a_handshake_in_a_thousand_records_is_refused(build: Build) -> Non
 
 
 async def test_tiny_records_leave_the_loop_to_others(build: Build) -> None:
-    """A read full of them is worked off in turns; the client is not read from meanwhile, nor out of order."""
+    """A read full of them is processed in turns; meanwhile the client is not read from."""
     factory = build()
     peer = Peer(factory, client_context()).shake_hands()
     pieces = [b"%04d" % number for number in range(3000)]
@@ -485,7 +485,7 @@ async def test_tiny_records_leave_the_loop_to_others(build: Build) -> None:
 
 
 async def test_a_protocol_that_pauses_gets_nothing(build: Build) -> None:
-    """What has come meanwhile is charged, and delivered in order when it goes on."""
+    """Input is charged meanwhile, and delivered in order on resumption."""
     factory = build()
     peer = Peer(factory, client_context()).shake_hands()
     above = peer.above
@@ -515,7 +515,7 @@ async def test_what_waits_without_budget_ends_the_connection(build: Build) -> No
 
 @pytest.mark.parametrize("budget", [1 << 20, 0])
 async def test_large_records_go_through_whatever_the_budget(build: Build, budget: int) -> None:
-    """OpenSSL's buffers grow where they may; elsewhere the records are passed on in pieces."""
+    """OpenSSL's buffers grow if the budget allows; otherwise records are passed on in pieces."""
     factory = build()
     peer = Peer(factory, client_context()).shake_hands()
     factory.server.budget.total = factory.server.budget.used + budget
@@ -531,7 +531,7 @@ async def test_large_records_go_through_whatever_the_budget(build: Build, budget
 
 
 def key_block(tls: SSL.Connection) -> bytes:
-    """The keys of a connection of TLS 1.2 with SHA-256 (RFC 5246, 5 and 6.3)."""
+    """The keys of a TLS 1.2 connection with SHA-256 (RFC 5246, 5 and 6.3)."""
     master, *randoms = tls.master_key() or b"", tls.server_random() or b"", tls.client_random() or b""
     seed = b"key expansion" + b"".join(randoms)
     first = hmac.digest(master, seed, "sha256")
@@ -540,7 +540,7 @@ def key_block(tls: SSL.Connection) -> bytes:
 
 
 async def test_a_client_that_makes_tls_answer_has_to_read(build: Build) -> None:
-    """Each renegotiation is answered by a warning; who takes none of them is cut off."""
+    """Each renegotiation is answered by a warning; a client that does not read them is reset."""
     peer = OpenSslPeer(build(), PLAIN, SSL.TLS1_2_VERSION).shake_hands()
     peer.wire.take()
     keys = key_block(peer.tls)
@@ -561,7 +561,7 @@ async def test_a_client_that_makes_tls_answer_has_to_read(build: Build) -> None:
 
 
 async def test_segments_of_one_byte(build: Build) -> None:
-    """Records are put together, in the handshake and after it."""
+    """Records are reassembled, during and after the handshake."""
     peer = Peer(build(), client_context())
 
     def deliver() -> None:
@@ -579,7 +579,7 @@ async def test_segments_of_one_byte(build: Build) -> None:
 
 
 async def test_many_handshakes_leave_the_loop_to_others(build: Build) -> None:
-    """So many steps go in a turn, in the order in which they came; the others are not read from."""
+    """A limited number of steps per turn, in order of arrival; the others are not read from."""
     factory = build(Limits(turn_handshakes=3))
     peers = [Peer(factory, client_context()) for _ in range(10)]
     for peer in peers:
@@ -602,7 +602,7 @@ async def test_many_handshakes_leave_the_loop_to_others(build: Build) -> None:
 
 
 async def test_a_handshake_that_waits_for_its_turn_may_end(build: Build) -> None:
-    """The others go on, and the server's end does not take it for a silent one."""
+    """The others continue, and shutdown does not treat it as a silent one."""
     factory = build(Limits(turn_handshakes=1))
     first, gone, ended, last = (Peer(factory, client_context()) for _ in range(4))
     for peer in (first, gone, ended, last):
@@ -617,7 +617,7 @@ async def test_a_handshake_that_waits_for_its_turn_may_end(build: Build) -> None
 
 @pytest.mark.parametrize("record", [b"\x17\x03\x03\xff\xff", b"\x99\x03\x03\0\5", b"\x17\x09\x03\0\5"])
 async def test_what_can_be_no_record_is_refused_at_its_header(build: Build, record: bytes) -> None:
-    """Nothing is waited for; the client gets an alert."""
+    """Without waiting for more; the client gets an alert."""
     peer = Peer(build(), client_context()).shake_hands()
     peer.read()
     peer.wire.protocol.data_received(record)
@@ -626,11 +626,11 @@ async def test_what_can_be_no_record_is_refused_at_its_header(build: Build, reco
         peer.read()
 
 
-# times, and the end
+# timeouts and closing
 
 
 async def test_a_handshake_is_watched_by_the_server(build: Build) -> None:
-    """It has the time of a head; afterwards it is the protocol above that is watched."""
+    """It has the timeout of a head; afterwards the protocol above is checked."""
     factory = build()
     connections = factory.server.connections
     done, stuck = Peer(factory, client_context()), Peer(factory, client_context())
@@ -647,7 +647,7 @@ async def test_a_handshake_is_watched_by_the_server(build: Build) -> None:
 
 
 async def test_a_refused_client_has_a_moment_to_read_why(build: Build) -> None:
-    """Then it is left."""
+    """Then it is disconnected."""
     peer = Peer(build(), client_context())
     peer.wire.protocol.data_received(b"GET / HTTP/1.1\r\n")
     assert peer.wire.sent.startswith(b"HTTP/1.0 400 ")
@@ -661,7 +661,7 @@ async def test_a_refused_client_has_a_moment_to_read_why(build: Build) -> None:
 
 
 async def test_draining_waits_for_handshakes_that_go_on(build: Build) -> None:
-    """But for no client that has stopped."""
+    """But not for a client that has stopped."""
     peer = Peer(build(), client_context())
     peer.attempt(peer.tls.do_handshake)
     now = time.monotonic()
@@ -672,7 +672,7 @@ async def test_draining_waits_for_handshakes_that_go_on(build: Build) -> None:
 
 
 async def test_each_direction_ends_alone(build: Build) -> None:
-    """The server's end is said in TLS and below it, and what the client sends on arrives."""
+    """The server's half-close is sent in TLS and below it, and the client's later data arrives."""
     peer = Peer(build(), client_context()).shake_hands()
     above = peer.above
     above.transport.write(b"bye")
@@ -692,7 +692,7 @@ async def test_each_direction_ends_alone(build: Build) -> None:
 
 
 async def test_a_request_takes_four_calls_into_openssl(build: Build) -> None:
-    """The record in, what it holds out; the answer in, its record out."""
+    """The record in, its content out; the answer in, its record out."""
     peer = Peer(build(), client_context()).shake_hands()
     above = peer.above
     above.data_received = above.transport.write  # type: ignore[method-assign]
@@ -707,13 +707,13 @@ async def test_a_request_takes_four_calls_into_openssl(build: Build) -> None:
     sys.setprofile(watch)
     peer.wire.protocol.data_received(record)
     sys.setprofile(previous)
-    calls = [name for name in calls if name != "SSL_get_error"]  # which only looks
+    calls = [name for name in calls if name != "SSL_get_error"]  # it only looks
     assert calls == ["BIO_write", "SSL_read", "SSL_write", "BIO_read"]
     assert peer.read() == b"GET / HTTP/1.1\r\n\r\n"
 
 
 async def test_openssl_gives_its_memory_back_at_once(build: Build) -> None:
-    """Not when Python next looks for objects that refer to each other."""
+    """Not only when the garbage collector runs."""
     peer = Peer(build(), client_context()).shake_hands()
     above = peer.above
     gc.collect()

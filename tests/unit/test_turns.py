@@ -1,4 +1,4 @@
-"""Work that is put off is done in its order, and leaves the event loop to others in between."""
+"""Deferred work runs in order, and leaves the event loop to others in between."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from podkit.turns import Turns
 
 
 async def test_others_come_between() -> None:
-    """However much there is to do, only a few pieces are done at once; in the end all of them are."""
+    """However much there is, few pieces run per turn; eventually all of them do."""
     turns, done = Turns(0.005), list[int]()
 
     def work(number: int) -> None:
@@ -25,7 +25,7 @@ async def test_others_come_between() -> None:
 
 
 async def test_what_is_cancelled_is_not_done() -> None:
-    """A connection that is gone has no turn any more."""
+    """A closed connection has no turn any more."""
     turns, done = Turns(1.0), list[str]()
     turns.put_off(lambda: done.append("first"))
     turns.put_off(lambda: done.append("gone")).cancel()
@@ -35,7 +35,7 @@ async def test_what_is_cancelled_is_not_done() -> None:
 
 
 async def test_work_may_put_off_more() -> None:
-    """And a mistake in one piece does not keep the others from theirs."""
+    """And an error in one piece does not affect the others."""
     turns, done = Turns(1.0), list[int]()
     mistakes = list[object]()
 

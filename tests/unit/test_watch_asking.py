@@ -1,4 +1,4 @@
-"""whoami watch against peers of this process: how it asks, what counts as lost, and what it puts up with."""
+"""whoami watch against in-process peers: its requests, its losses, and what it tolerates."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def app(respond: Respond) -> AsyncIterator[str]:
-    """The URL of an aiohttp application that answers everything so."""
+    """The URL of an aiohttp application with a constant answer."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", respond)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -39,7 +39,7 @@ async def app(respond: Respond) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def raw(serve: Serve) -> AsyncIterator[str]:
-    """The URL of a server that writes its bytes itself."""
+    """The URL of a server that writes raw bytes."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -79,7 +79,7 @@ async def test_numbers_are_those_of_the_server() -> None:
 
 
 async def test_the_request_is_the_one_asked_for() -> None:
-    """By the URL's path, or by --path in its place; a client says who it is."""
+    """By the URL's path, or --path instead; with a User-Agent."""
     asked = []
 
     async def respond(request: web.Request) -> web.Response:
@@ -97,7 +97,7 @@ async def test_the_request_is_the_one_asked_for() -> None:
 
 @pytest.mark.parametrize("flags", [(), ("--keep-alive",), ("--http2",), ("--grpc",)])
 async def test_a_connection_that_ends_at_once(flags: tuple[str, ...]) -> None:
-    """As a balancer does it that has no pod: nobody waits for it."""
+    """As from a balancer without pods: nothing waits for it."""
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
@@ -108,7 +108,7 @@ async def test_a_connection_that_ends_at_once(flags: tuple[str, ...]) -> None:
 
 
 async def test_a_connection_that_ends_early_is_a_request_lost() -> None:
-    """It is not sent again behind the user's back: the server saw as many as were counted."""
+    """It is not silently retried: the server saw as many as were counted."""
     seen = 0
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,7 +127,7 @@ async def test_a_connection_that_ends_early_is_a_request_lost() -> None:
 
 
 async def test_new_connections_are_new_whatever_the_server_likes() -> None:
-    """One that would keep each of them gets a request on each all the same."""
+    """Each request gets a new one, even if the server would keep the old one."""
     connections = 0
 
     async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -142,7 +142,7 @@ async def test_new_connections_are_new_whatever_the_server_likes() -> None:
 
 
 async def test_a_kept_connection_that_the_server_closed_costs_no_request() -> None:
-    """As with any client: it was closed while idle, so the request goes on a new one."""
+    """As in any client: it was closed while idle, so the request uses a new one."""
     seen = 0
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -160,7 +160,7 @@ async def test_a_kept_connection_that_the_server_closed_costs_no_request() -> No
 
 @pytest.mark.parametrize("flags", [(), ("--keep-alive",), ("--http2",), ("--grpc",)])
 async def test_nobody_listens(flags: tuple[str, ...]) -> None:
-    """Each request is refused, by a name with several addresses too."""
+    """Each request is refused, also for a name with several addresses."""
     watched = await watch("-n", "3", *flags, f"http://localhost:{free_port()}")
     assert watched.summary == "3 requests, 0 pods, 3 lost (refused 3, reset 0, timed out 0, 5xx 0)"
     assert watched.status == 1
@@ -168,7 +168,7 @@ async def test_nobody_listens(flags: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("flags", [(), ("--keep-alive",), ("--http2",), ("--grpc",)])
 async def test_a_peer_that_stays_silent(flags: tuple[str, ...]) -> None:
-    """Each request has its time, and the next one is asked."""
+    """Each request has its timeout, and the next one is sent."""
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -179,7 +179,7 @@ async def test_a_peer_that_stays_silent(flags: tuple[str, ...]) -> None:
 
 
 async def test_errors_of_the_server_and_of_names() -> None:
-    """5xx has its own count; what is rarer is said in words."""
+    """5xx has its own count; rarer kinds are described."""
 
     async def respond(request: web.Request) -> web.Response:
         raise web.HTTPServiceUnavailable(text="Hostname: web-4wzkx\n")
@@ -205,7 +205,7 @@ async def test_an_answer_without_a_name_is_no_loss() -> None:
 
 
 async def test_what_is_read_of_an_answer_is_bounded() -> None:
-    """A peer that never ends its answer gets a name across, and no more."""
+    """Of an endless answer, the name is read, and no more."""
     sent = 0
 
     async def respond(request: web.Request) -> web.StreamResponse:
@@ -242,7 +242,7 @@ async def test_cookies_are_kept_when_asked_for() -> None:
 
 
 async def test_resolve_leads_elsewhere() -> None:
-    """The name is the one of the URL, the address the one given; another port is not meant."""
+    """The URL's name with the given address; other ports are not affected."""
     hosts = []
 
     async def respond(request: web.Request) -> web.Response:
@@ -259,7 +259,7 @@ async def test_resolve_leads_elsewhere() -> None:
 
 
 async def test_json_has_a_line_for_each_request() -> None:
-    """With all that is known of it; the summary goes elsewhere."""
+    """With everything known; the summary goes elsewhere."""
 
     async def respond(request: web.Request) -> web.Response:
         return web.json_response({"pod_name": "web-4wzkx", "node_name": "worker1"})
@@ -274,7 +274,7 @@ async def test_json_has_a_line_for_each_request() -> None:
 
 
 async def test_a_slow_request_holds_nobody_up() -> None:
-    """At a rate, requests start when their time has come, whatever became of those before."""
+    """At a rate, requests start on time, whatever happened to earlier ones."""
     starts = []
 
     async def respond(request: web.Request) -> web.Response:
@@ -285,12 +285,12 @@ async def test_a_slow_request_holds_nobody_up() -> None:
 
     async with app(respond) as url:
         watched = await watch("--rate", "50", "-n", "25", url)
-    assert starts[-1] - starts[0] < 3  # one after the other they would take 6 s
+    assert starts[-1] - starts[0] < 3  # sequentially they would take 6 s
     assert watched.summary.startswith("25 requests, 1 pod, 0 lost")
 
 
 async def test_the_lines_of_the_seconds_add_up() -> None:
-    """Each request stands in one line."""
+    """Each request is in one line."""
 
     async def respond(request: web.Request) -> web.Response:
         return web.Response(text="Hostname: web-4wzkx\n")
@@ -303,7 +303,7 @@ async def test_the_lines_of_the_seconds_add_up() -> None:
 
 
 async def test_who_does_not_speak_http2_is_told_apart() -> None:
-    """With --all it is a note; asked for by name it is an error. Neither counts as a loss."""
+    """With --all it is a remark; if requested, it is an error. Neither counts as a loss."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if (await reader.readuntil(b"\r\n\r\n")).startswith(b"PRI"):
@@ -319,9 +319,9 @@ async def test_who_does_not_speak_http2_is_told_apart() -> None:
 
 
 class Http2Peer:
-    """Answers each stream with the number of its connection; `goodbyes` says which connections leave, and how.
+    """Answers each stream with its connection's number; `goodbyes` says which connections leave, and how.
 
-    ``finish``: says GOAWAY in front of the answer. ``refuse``: says that it did not take the stream.
+    ``finish`` sends GOAWAY before the answer. ``refuse`` says that it did not process the stream.
     """
 
     def __init__(self, goodbyes: dict[int, str], streams: int = 100, pause: float = 0.0) -> None:
@@ -357,7 +357,7 @@ class Http2Peer:
 
 
 async def test_who_has_its_limit_of_streams_gets_another_connection() -> None:
-    """Slow requests at a rate wait for no stream to end."""
+    """Slow requests at a rate do not wait for a stream to end."""
     peer = Http2Peer({}, streams=2, pause=1)
     async with raw(peer) as url:
         watched = await watch("-n", "6", "--http2", "--rate", "100", url)
@@ -368,7 +368,7 @@ async def test_who_has_its_limit_of_streams_gets_another_connection() -> None:
 
 @pytest.mark.parametrize("pace", [(), ("--rate", "100")])
 async def test_goaway_loses_no_request(pace: tuple[str, ...]) -> None:
-    """A stream that was taken is answered; one that was not goes to a new connection."""
+    """A processed stream is answered; another goes to a new connection."""
     peer = Http2Peer({1: "finish", 2: "refuse"})
     async with raw(peer) as url:
         watched = await watch("-n", "6", "--http2", *pace, url)
@@ -378,7 +378,7 @@ async def test_goaway_loses_no_request(pace: tuple[str, ...]) -> None:
 
 
 async def test_a_connection_that_says_goodbye_at_once() -> None:
-    """An HTTP/2 peer that never takes a request is a loss, soon."""
+    """A peer that never accepts a request is a loss, soon."""
 
     async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(SettingsFrame(0).serialize() + GoAwayFrame(0, last_stream_id=0).serialize())
@@ -397,7 +397,7 @@ GET = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "
     [(b"", ConnectionError), (GoAwayFrame(0, last_stream_id=0).serialize(), NotTakenError)],
 )
 async def test_an_http2_connection_that_ended_meanwhile(goodbye: bytes, problem: type[Exception]) -> None:
-    """What the peer said with the handshake, no request waits for: it hung up, or is about to."""
+    """No request is delayed by a peer that disconnected, or is about to, right after the handshake."""
 
     async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if goodbye:
@@ -415,7 +415,7 @@ async def test_an_http2_connection_that_ended_meanwhile(goodbye: bytes, problem:
 
 
 async def test_http2_peers_that_talk_nonsense() -> None:
-    """Are a loss, with a reason."""
+    """They count as losses, with a reason."""
 
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(SettingsFrame(0).serialize() + b"\0" * 5000)
@@ -428,7 +428,7 @@ async def test_http2_peers_that_talk_nonsense() -> None:
 
 
 def test_nothing_of_it_is_loaded_by_a_server() -> None:
-    """Nor by a health check: it costs them no time and no memory."""
+    """Nor by a health check: it costs them no time or memory."""
     code = (
         "import sys, whoami.cli, whoami.serve, podkit.process.healthcheck;"
         "sys.exit(any(name.startswith('whoami.watch') for name in sys.modules))"

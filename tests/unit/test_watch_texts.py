@@ -1,4 +1,4 @@
-"""What whoami watch reads and writes: names, tables, sentences, who joined and left."""
+"""The texts of whoami watch: names, tables, sentences, who joined and left."""
 
 import io
 import json
@@ -37,25 +37,25 @@ from whoami.watch.tally import Tally, summarize
     ],
 )
 def test_the_pod_is_read_from_any_peer(body: str, pod: str, node: str) -> None:
-    """Ours, the original, kubia, and JSON; what names nobody is nobody."""
+    """Ours, the original, kubia, and JSON; anything else names nobody."""
     assert read_peer(body.encode()) == Peer(pod, node)
 
 
 def test_names_cannot_move_the_cursor() -> None:
-    """Of control characters, spaces and letters beyond ASCII nothing stays, and the length is bounded."""
+    """Control characters, spaces and non-ASCII characters are removed, and the length is bounded."""
     peer = read_peer(json.dumps({"pod": "\x1b[31m\u202e\u4e2d x" + "y" * 500, "node": "a\nb"}).encode())
     assert peer == Peer("y" * 63, "a?b")
     assert read_peer(b"Hostname: \x1b[2Jx\n").pod == "?[2Jx"
 
 
 def test_names_are_shown_by_their_last_five_letters() -> None:
-    """As long as that tells them apart; short names are shown whole."""
+    """If that is unambiguous; short names are shown whole."""
     names = ["web-6c4f-4wzkx", "api-6c4f-4wzkx", "web-6c4f-n8jtd", "kubia-0"]
     assert list(shorten(names).values()) == ["web-6c4f-4wzkx", "api-6c4f-4wzkx", "n8jtd", "kubia-0"]
 
 
 def tally(way: str, answers: Iterable[tuple[str, int]]) -> Tally:
-    """What is counted where these pods answer on these connections."""
+    """The counts for these pods on these connections."""
     made, connections = Tally(way), set[int]()
     for pod, connection in answers:
         made.add(Outcome(0.0, 0.001, Reply(200, Peer(pod, NODES.get(pod, "")), connection)))
@@ -72,7 +72,7 @@ NEW = [
 
 
 def test_the_table_of_four_ways() -> None:
-    """Columns align; a note says what a kept connection shows."""
+    """Columns align; a remark explains a keep-alive connection."""
     ways = [
         tally("new connections", NEW),
         tally("keep-alive", [("web-x-4wzkx", 0)] * 30),
@@ -90,7 +90,7 @@ def test_the_table_of_four_ways() -> None:
 
 
 def test_a_narrow_terminal_has_the_notes_below() -> None:
-    """Those that are alike together."""
+    """Equal ones together."""
     ways = [tally(way, [("web-x-4wzkx", 0)] * 3) for way in ("keep-alive", "HTTP/2")]
     lines = render_table("3 requests", ways, 45)
     assert lines[0] == "3 requests   4wzkx worker1   connections"
@@ -138,7 +138,7 @@ def test_the_sentence_says_what_was_seen(ways: list[Tally], sentence: str) -> No
 
 
 def test_cookies_explain_a_pod_for_each_way() -> None:
-    """Each way has a jar of its own, so each may stay with another pod."""
+    """Each way has its own jar, so each may stay with another pod."""
     ways = [
         tally("new connections", [("a", each) for each in range(30)]),
         tally("keep-alive", [("b", 1)] * 30),
@@ -148,7 +148,7 @@ def test_cookies_explain_a_pod_for_each_way() -> None:
 
 
 def test_the_summary_counts_by_kind() -> None:
-    """Kinds of their own always, others where there were any."""
+    """Main kinds always, others if there were any."""
     made = tally("new connections", [("a", 1), ("b", 2)] * 750)
     assert summarize([made]) == "1,500 requests, 2 pods, 0 lost (refused 0, reset 0, timed out 0, 5xx 0)"
     for lost in (Lost.RESET, Lost.RESET, Lost.OTHER, Lost.SERVER_ERROR):
@@ -159,14 +159,14 @@ def test_the_summary_counts_by_kind() -> None:
 
 
 def test_a_peer_that_makes_up_names_is_bounded() -> None:
-    """Beyond some hundred names they are counted as others."""
+    """Beyond some hundred names they are counted together."""
     made = tally("new connections", [(f"pod-{number}", number) for number in range(5000)])
     assert sum(made.pods.values()) == 5000
     assert len(made.pods) < 300
 
 
 def test_pods_join_leave_and_are_back() -> None:
-    """The first ones were there; one has left when it misses its turn too often for chance."""
+    """The first ones were there; one has left if its silence is too long for chance."""
     presence, second = Presence(), 0.02
     news = [presence.add("ab"[number % 2], number * second) for number in range(100)]
     assert set(news) == {""}
@@ -179,7 +179,7 @@ def test_pods_join_leave_and_are_back() -> None:
 
 
 def test_a_rare_pod_has_not_left() -> None:
-    """One that gets a fiftieth of the requests is silent for long, and still there."""
+    """One with a fiftieth of the requests is often silent, but still there."""
     presence = Presence()
     for number in range(5000):
         presence.add("canary" if number % 50 == 0 else "main", number * 0.1)
@@ -187,7 +187,7 @@ def test_a_rare_pod_has_not_left() -> None:
 
 
 def test_lines_of_a_second() -> None:
-    """A line tells the time, the requests, a bar for each pod, and what was lost."""
+    """A line has the time, the requests, a bar for each pod, and the losses."""
     out, made = io.StringIO(), Tally("new connections")
     view = RateView(Screen(out, {}), made)
     for number in range(50):

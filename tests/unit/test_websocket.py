@@ -1,4 +1,4 @@
-"""The WebSocket by the rules of RFC 6455, frame by frame, over real sockets in this process."""
+"""WebSockets by the rules of RFC 6455, frame by frame, over real sockets in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,12 +24,12 @@ PROTOCOL_ERROR, NOT_UTF_8, TOO_LARGE = b"\x88\x02\x03\xea", b"\x88\x02\x03\xef",
 
 
 def find(head: Head) -> Route:
-    """Everything is the echo."""
+    """Every path is the echo."""
     return Route(echo)
 
 
 def length(size: int) -> bytes:
-    """A payload's length as it is written, without the mask's bit."""
+    """A payload's encoded length, without the mask bit."""
     if size < 126:
         return bytes((size,))
     return b"\x7e" + size.to_bytes(2) if size < 1 << 16 else b"\x7f" + size.to_bytes(8)
@@ -43,7 +43,7 @@ def frame(start: int, payload: bytes = b"", key: bytes = KEY) -> bytes:
 
 
 def reply(start: int, payload: bytes = b"") -> bytes:
-    """The server's."""
+    """The server's frame."""
     return bytes((start,)) + length(len(payload)) + payload
 
 
@@ -100,7 +100,7 @@ CASES = {
 
 @pytest.fixture
 async def server() -> AsyncIterator[Running]:
-    """One with short times."""
+    """One with short timeouts."""
     times = Limits(websocket_timeout=0.4, body_timeout=0.3, send_timeout=0.4, linger=0.2, check_interval=0.05)
     async with running(find, times) as server:
         yield server
@@ -120,12 +120,12 @@ async def opened(server: Running) -> tuple[asyncio.StreamReader, asyncio.StreamW
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("pieces", [False, True], ids=["at once", "byte by byte"])
 async def test_frames_are_answered_by_the_book(server: Running, name: str, pieces: bool) -> None:
-    """Whatever the segments; what breaks a rule ends the connection with the code that says why."""
+    """Whatever the segments; a violation closes the connection with the code for it."""
     sent, expected = CASES[name]
     if pieces and len(sent) > 1000:
         pytest.skip("too long for that")
     reader, writer = await opened(server)
-    with suppress(ConnectionError):  # it may end while we still send
+    with suppress(ConnectionError):  # it may close while we still send
         for start in range(0, len(sent), 1 if pieces else len(sent)):
             writer.write(sent[start : start + (1 if pieces else len(sent))])
             if pieces:
@@ -136,7 +136,7 @@ async def test_frames_are_answered_by_the_book(server: Running, name: str, piece
 
 
 async def test_a_large_message_costs_its_size() -> None:
-    """The largest comes back whole, and is charged to the budget while it is on its way."""
+    """The largest is echoed completely, and charged to the budget meanwhile."""
     payload = bytes(range(256)) * (1 << 16)
     async with running(find) as server:
         reader, writer = await opened(server)
@@ -151,7 +151,7 @@ async def test_a_large_message_costs_its_size() -> None:
 
 
 async def test_messages_share_the_budget() -> None:
-    """Who comes too late is told to try again later."""
+    """Later ones are told to try again."""
     async with running(find, Limits(budget=1 << 20)) as server:
         reader, writer = await opened(server)
         writer.write(frame(0x82, bytes(2 << 20), bytes(4)))
@@ -164,7 +164,7 @@ async def test_messages_share_the_budget() -> None:
     "sent", [b"", frame(0x01, b"a"), frame(0x81, b"abc")[:-1]], ids=["idle", "open", "cut"]
 )
 async def test_silence_ends(server: Running, sent: bytes) -> None:
-    """A client that says nothing, or leaves a message unfinished, is let go."""
+    """A silent client, or one that leaves a message unfinished, is disconnected."""
     reader, writer = await opened(server)
     writer.write(sent)
     async with asyncio.timeout(5):
@@ -176,7 +176,7 @@ async def test_silence_ends(server: Running, sent: bytes) -> None:
 async def test_pings_keep_it_open(server: Running) -> None:
     """As long as they come."""
     reader, writer = await opened(server)
-    for _ in range(8):  # twice the time of a silent one
+    for _ in range(8):  # twice the timeout of a silent client
         await asyncio.sleep(0.1)
         writer.write(frame(0x89, b"?"))
         assert await reader.readexactly(3) == reply(0x8A, b"?")
@@ -185,7 +185,7 @@ async def test_pings_keep_it_open(server: Running) -> None:
 
 
 async def test_echoes_that_nobody_takes_are_given_up(server: Running) -> None:
-    """A client that sends and does not read is bounded, and ended."""
+    """A client that sends but does not read is bounded, and disconnected."""
     _, writer = await opened(server)
     with suppress(ConnectionError):
         for _ in range(400):
@@ -208,7 +208,7 @@ async def test_echoes_that_nobody_takes_are_given_up(server: Running) -> None:
     )
 )
 def test_whatever_a_client_sends_nothing_is_kept_of_it(pieces: list[bytes]) -> None:
-    """Any bytes leave the process's budget at zero when the client is gone."""
+    """Any bytes leave the process's budget at zero after the disconnect."""
 
     async def send() -> None:
         async with running(find) as server:
