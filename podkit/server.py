@@ -59,7 +59,7 @@ class Server:
         self.room = Budget(self.limits.connections)
         self.connections = Connections(self.room, self.limits.connection_cost)
         self.newest: Client | None = None
-        self.last_head: tuple[bytes | None, Head] = None, UNREADABLE  # of HTTP/1.1, and what it was read as
+        self.last_head: tuple[bytes | None, Head] = None, UNREADABLE  # of HTTP/1.1, and its parsed form
         self.answered = 0  # requests
         self._worker = worker
         self._numbers = itertools.count(1)

@@ -1,10 +1,10 @@
-"""Assemble the file trees of the images that hold no distribution; runs in the Dockerfile's build stage.
+"""Assembles the file trees of the images without a distribution; runs in the Dockerfile's build stage.
 
     image_root.py server ROOT          Python, the wheels in ./site and the programs
-    image_root.py tools ROOT BESIDE    curl and ping, without what the tree BESIDE has
+    image_root.py tools ROOT BESIDE    curl and ping, without the files in the tree BESIDE
 
-Whatever the processor: a file comes with the shared libraries that the loader finds for it, and each
-package of which a file was copied leaves its record and its licence, where scanners look for them.
+On any architecture: a file is copied with the shared libraries that the loader finds for it, and each package
+of a copied file leaves its record and licence where scanners look for them.
 """
 
 import compileall
@@ -32,14 +32,14 @@ run_console()
 """
 NAMES = "hosts: files dns\n"
 
-# Parts of the standard library that no server imports, directly or through a library. (An import of one
-# would fail at once and by name; the tests run every endpoint in the finished image.)
+# Parts of the standard library that no server imports, directly or through a library. (Importing one would
+# fail with its name; the tests run every endpoint in the finished image.)
 UNNEEDED_MODULES = (
     *("test", "unittest", "doctest.py", "pdb.py", "bdb.py", "trace.py"),  # for developers
     *("_pyrepl", "code.py", "cmd.py", "rlcompleter.py", "curses", "turtle.py"),  # for a terminal
     *("pydoc.py", "pydoc_data", "pyclbr.py", "pickletools.py", "tabnanny.py"),  # about code
-    *("venv", "ensurepip", "zipapp.py", "sitecustomize.py"),  # for an installation that changes
-    *("idlelib", "tkinter", "lib2to3", "turtledemo"),  # in packages of their own, where they are
+    *("venv", "ensurepip", "zipapp.py", "sitecustomize.py"),  # for installing packages
+    *("idlelib", "tkinter", "lib2to3", "turtledemo"),  # usually in separate packages
     *("sqlite3", "dbm", "shelve.py", "xml", "plistlib.py", "bz2.py", "lzma.py"),  # other formats
     *("xmlrpc", "wsgiref", "mailbox.py", "ftplib.py", "imaplib.py", "poplib.py", "smtplib.py"),  # and protocols
     *("_pydecimal.py", "_pydatetime.py", "_pyio.py"),  # substitutes for modules in C, which are present
@@ -50,9 +50,8 @@ UNNEEDED_EXTENSIONS = (
     "_codecs_*",  # CJK encodings; the servers only use UTF-8 and Latin-1
 )
 
-# Of the wheels: type stubs, sources that were compiled, pip's book-keeping (an inventory reads METADATA, and
-# the licences stay), commands for a shell; and the C compiler's front end of cffi, of which cryptography
-# uses the compiled part alone.
+# In the wheels: type stubs, compiled sources, pip's records (inventories read METADATA, and the licences
+# stay), shell commands; and cffi's C front end, of which cryptography uses only the compiled part.
 UNNEEDED_WHEEL_FILES = (
     *("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "*.hash", "*.proto", "py.typed", "_testcapi*", "bin"),
     *("RECORD", "INSTALLER", "REQUESTED", "WHEEL", "top_level.txt", "entry_points.txt"),

@@ -17,7 +17,7 @@ from tests.server import PATIENCE
 async def until(condition: Callable[[], object]) -> None:
     """Waits for a condition; fails if it does not hold in time."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # nobody tells of it
+        while not condition():  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0.01)
 
 

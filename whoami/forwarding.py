@@ -71,9 +71,9 @@ def read_claims(headers: Headers) -> tuple[list[Claim], list[str]]:
 
 
 def _split(text: str) -> list[str]:
-    """The elements of a list: a comma in a quoted string or a comment parts nothing, unless that never ends."""
+    """The elements of a list: commas in quoted strings and comments do not count, unless those never end."""
     commas: list[int] = []
-    within: list[int] = []  # those in what is open still
+    within: list[int] = []  # those inside an unterminated string or comment
     depth, is_quoted = 0, False
     for mark in _MARK.finditer(text):
         if mark[0] == ",":

@@ -17,7 +17,7 @@ _OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer", b"Host"))
 _SENDS_LENGTH = frozenset((b"POST", b"PUT", b"PATCH"))
 # bytes for which Go's content sniffing considers the first 512 bytes binary
 _BINARY = bytes((*range(0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
-_SNIFFED = 512  # a body of such a length goes out without waiting, so HEAD is not told how long the answer is
+_SNIFFED = 512  # a body of this length is sent without waiting, so HEAD does not get the answer's length
 _BINARY_TYPE = (b"Content-Type", b"application/octet-stream")
 
 

@@ -32,7 +32,7 @@ class Body(Protocol):
         """
 
     def end(self, unused: int) -> None:
-        """The client has half-closed, with so many bytes unused."""
+        """The client has half-closed, with `unused` bytes left."""
 
 
 class LengthBody:
@@ -58,7 +58,7 @@ class LengthBody:
         return end
 
     def end(self, unused: int) -> None:
-        """As `Body` says."""
+        """See `Body`."""
         self.error = CUT_OFF
 
 
@@ -149,7 +149,7 @@ class ChunkedBody:
         return ending.end()
 
     def end(self, unused: int) -> None:
-        """As `Body` says; a truncated trailer is too long for Go, once it has begun."""
+        """See `Body`; Go reports a truncated trailer as too long, once it has begun."""
         in_trailers = _LONG_TRAILER if unused >= 2 else "http: unexpected EOF reading trailer"
         self.error = in_trailers if self._in_trailers else CUT_OFF
 

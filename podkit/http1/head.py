@@ -26,7 +26,7 @@ _MAX_FIELDS: Final = Limits().max_header_lines
 _MAX_LINES: Final = 10_000  # including continuation lines, which Go does not count
 
 _SHOWN: Final = 4096  # bytes of a malformed line
-SPACED: Final = b" "  # stands for header names with spaces
+SPACED: Final = b" "  # replaces header names with spaces
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 # simple request lines: nothing to unescape, no scheme, no host

@@ -13,10 +13,10 @@ from podkit.message import CLOSE, Client, Head, HttpError, Request, Response
 from podkit.routes import Route
 from podkit.server import Server
 
-# a head is kept, in case it comes again, where that is within what a connection may cost
+# a head is cached, in case it is repeated, if that fits the cost of a connection
 _REMEMBERED = 1024  # bytes
 _REMEMBERED_FIELDS = 16
-# bytes that Go waits for before it reads another request; after a POST it skips line ends among them
+# bytes that Go waits for before it reads the next request; after a POST it skips line ends in them
 _PEEKED = 4
 
 _END: Final = re.compile(rb"\n\r?\n")  # end of a head
@@ -44,7 +44,7 @@ class RequestReader:
         self._checked = 0  # bytes of an incomplete head whose lines are valid
         self._searched = 0  # bytes after the position that contain no end of a head
         self._follows_post = False
-        self._last_block, self._last_head = server.last_head  # and what that was read as
+        self._last_block, self._last_head = server.last_head  # and its parsed form
         self.head: Head | None = None  # of the request whose body is arriving
         self._head_size = 0
         self._raw = bytearray()
@@ -157,7 +157,7 @@ class RequestReader:
         return self._finish_body(head) if body.complete or self.last else None
 
     def cut_off(self, unused: int) -> Request | None:
-        """The request whose body the client truncated, with so many bytes unused.
+        """The request whose body the client truncated, with `unused` bytes left.
 
         Raises HttpError within a head.
         """

@@ -55,8 +55,8 @@ def run(service: Service) -> int:
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # by default they would end the process
         signal.signal(number, signal.SIG_IGN)
     logging.disable()  # we log what matters ourselves
-    # glibc returns the free end of the heap to the system, to get it back page by page for the next body, from
-    # twice the size of the largest block on that it ever mapped and freed, so let it free a large one
+    # once the heap's free end exceeds twice the largest block ever mapped and freed, glibc returns it to the
+    # system, and the next body faults it in again page by page: so free a large block
     bytes(_LARGEST)
     # existing objects stay, and connections are freed without the collector, so it may run less often
     gc.freeze()

@@ -1,4 +1,4 @@
-// The kubia server as a Node.js author would write it: one line in the log and one answer a request.
+// The kubia server as a Node.js author would write it: one log line and one answer per request.
 const http = require("node:http");
 const os = require("node:os");
 

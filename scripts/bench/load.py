@@ -1,4 +1,4 @@
-"""Load with one thread: wrk (HTTP/1.1), h2load (HTTP/2), or messages from here; full speed or a fixed rate."""
+"""Load with one thread: wrk (HTTP/1.1), h2load (HTTP/2), or WebSocket messages; full speed or a fixed rate."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _HANDSHAKE = (
     "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
 )
-_MESSAGE = b"\x82\xc0\1\2\3\4" + 64 * b"x"  # masked, as a client has to
+_MESSAGE = b"\x82\xc0\1\2\3\4" + 64 * b"x"  # masked, as required of a client
 _ECHO = b"\x82\x40" + 16 * bytes(ord("x") ^ key for key in (1, 2, 3, 4))
 _PATIENCE = 5  # seconds
 PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client"}  # on Debian and Ubuntu, by program
@@ -103,7 +103,7 @@ def parse_h2load(url: str, text: str, log: list[str]) -> Load:
 
 
 def _exchange_messages(url: str, seconds: float) -> Load:
-    """Each connection sends its next message when the last has come back."""
+    """Each connection sends its next message when the previous one has returned."""
     with ExitStack() as stack:
         clients = [_open_websocket(stack, url) for _ in range(_CONNECTIONS)]
         begin = now = time.perf_counter()

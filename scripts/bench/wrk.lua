@@ -1,7 +1,7 @@
--- The first word behind "--" says what to send: "same", the same request each time; "varied", another head each
--- time, so that nothing remembered helps; "post", a body of 10 KB; "close", a new connection each time; or a number:
--- each connection waits a random while before each request, of so many milliseconds in the mean.
--- At the end: one line of JSON, since wrk's own report rounds.
+-- The first argument after "--" selects the load: "same", identical requests; "varied", a different head each time, to
+-- defeat caches; "post", a body of 10 KB; "close", a new connection each time; or a number: each connection waits
+-- randomly before each request, with that mean in milliseconds.
+-- The last line is JSON, because wrk's own report rounds.
 
 function init(args)
   local kind, mean = args[1], tonumber(args[1])

@@ -1,4 +1,4 @@
-"""When the original answers, and when it waits: requests that are cut off, withheld, or garbage at once."""
+"""When the original answers, and when it waits: truncated or withheld requests, and garbage."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ BENCH = request("/bench")
 
 @pytest.mark.parametrize("sent", [BENCH[:length] for length in (1, 4, 14, 21, 30, 50, len(BENCH) - 1)])
 def test_a_head_that_is_cut_off_is_malformed(whoami: Server, sent: bytes) -> None:
-    """400 when the client ends within it; so it is behind another request, but for less than four bytes."""
+    """400 if the client half-closes within it, also after another request, except for under four bytes."""
     with whoami.connect() as client:
         client.send(sent)
         client.socket.shutdown(socket.SHUT_WR)
@@ -40,7 +40,7 @@ def test_a_head_that_is_cut_off_is_malformed(whoami: Server, sent: bytes) -> Non
     ],
 )
 def test_a_malformed_line_is_refused_before_the_rest_has_come(whoami: Server, start: bytes) -> None:
-    """At once, though the head has no end yet; however its bytes are cut up."""
+    """Immediately, although the head is incomplete; however its bytes are split."""
     for pieces in ([start], [start[:-1], start[-1:]]):
         with whoami.connect() as client:
             for piece in pieces:
@@ -51,7 +51,7 @@ def test_a_malformed_line_is_refused_before_the_rest_has_come(whoami: Server, st
 
 
 def test_a_head_may_come_line_by_line(whoami: Server) -> None:
-    """Lines that carry a header on may begin a segment."""
+    """Continuation lines may begin a segment."""
     with whoami.connect() as client:
         for line in (b"GET /api HTTP/1.1\r\n", b"Host: a\r\nX: 1\r\n", b" :2\r\n", b"\t3\r\nY: 4\r\n", b"\r\n"):
             client.send(line)
@@ -62,7 +62,7 @@ def test_a_head_may_come_line_by_line(whoami: Server) -> None:
 
 @pytest.mark.parametrize("stray", [b"\r\n", b"\n", b"\r\n\r"])
 def test_less_than_four_bytes_are_not_looked_at_behind_a_request(whoami: Server, stray: bytes) -> None:
-    """They get no answer, and do not make the next request malformed where they follow a POST."""
+    """They get no answer, and after a POST they do not make the next request malformed."""
     with whoami.connect() as client:
         client.send(BENCH + stray)
         client.socket.shutdown(socket.SHUT_WR)
@@ -87,7 +87,7 @@ def test_less_than_four_bytes_are_not_looked_at_behind_a_request(whoami: Server,
     ],
 )
 def test_a_body_that_nobody_reads_is_not_waited_for(whoami: Server, raw: bytes) -> None:
-    """Where the connection ends behind the answer anyway."""
+    """If the connection closes after the answer anyway."""
     with whoami.connect() as client:
         client.send(raw)
         answer = client.read(raw)
@@ -96,7 +96,7 @@ def test_a_body_that_nobody_reads_is_not_waited_for(whoami: Server, raw: bytes) 
 
 
 def test_health_reads_the_body_of_a_post_alone(whoami: Server) -> None:
-    """Other methods may have one of any size."""
+    """Other methods may have a body of any size."""
     assert whoami.get("/health", method="PUT", body=b"x" * 5000).status == 200
     assert whoami.get("/health", method="POST", body=b" " * 1025).status == 413
     assert whoami.get("/health", method="CONNECT", body=b"1").status == 200

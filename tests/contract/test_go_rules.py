@@ -245,7 +245,7 @@ def test_headers_are_read_as_go_reads_them(whoami: Server, headers: list[str], s
 
 
 def test_a_line_of_blanks_leaves_one_at_a_values_end(whoami: Server) -> None:
-    """Where a header is carried on by it; the echo takes the blank away again."""
+    """If it continues a header; the echo removes the space again."""
     raw = b"GET %s HTTP/1.1\r\nHost: a\r\nX: b\r\n\t\r\n\r\n"
     assert b'"X":["b "]' in whoami.ask(raw % b"/api").body
     assert b"\r\nX: b\r\n" in whoami.ask(raw % b"/").body

@@ -26,7 +26,7 @@ def test_every_method_and_path_gets_the_same(whereami: Server, method: str, targ
 
 
 def test_head_has_no_body(whereami: Server) -> None:
-    """HEAD gets the length without the body, and the connection goes on."""
+    """HEAD gets the length without the body, and the connection stays open."""
     with whereami.connect() as client:
         for _ in range(2):
             client.send(request("/", method="HEAD"))

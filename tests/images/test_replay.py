@@ -51,7 +51,7 @@ def seen(prefix: str) -> dict[str, Seen]:
             show = ["--network", f"container:{name}", f"{prefix}utils", "ip", "-json", "address"]
             interfaces = json.loads(docker("run", "--rm", *show))
             addresses = [info["local"] for interface in interfaces for info in interface["addr_info"]]
-            # the engine's proxy connects from the gateway, from a port of its own
+            # the engine's proxy connects from the gateway, from its own port
             gateway = re.escape(network(name)["Gateway"]).encode()
             self[name] = seen = SeenInContainer(
                 inspect(name)["Config"]["Hostname"], addresses, gateway + rb":\d+"

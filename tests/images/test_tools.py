@@ -1,4 +1,4 @@
-"""The clients that the labs use: curl and ping beside whereami, many in utils."""
+"""The clients that the labs use: curl and ping in whereami, many in utils."""
 
 import re
 import subprocess

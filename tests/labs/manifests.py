@@ -47,7 +47,7 @@ def kustomizations() -> list[Path]:
 
 
 def key(manifest: Manifest) -> str:
-    """Kind, namespace (where one is given) and name: ``Service ns1/kubia``."""
+    """Kind, namespace (if given) and name: ``Service ns1/kubia``."""
     metadata = manifest["metadata"]
     return f"{manifest['kind']} {metadata.get('namespace', '')}/{metadata['name']}".replace(" /", " ")
 

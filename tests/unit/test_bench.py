@@ -91,7 +91,7 @@ def test_what_h2load_tells_is_read() -> None:
 
 @pytest.mark.parametrize("name", [WHOAMI, APPLICATION, GRANIAN])
 def test_messages_come_back(name: str) -> None:
-    """One on each connection, where there is no time for more."""
+    """One on each connection, if there is no time for more."""
     with running(build_peers(None)[name]) as server:
         load = full_load(f"{server.address}/echo", 0, "messages")
     assert (load.requests, load.bytes) == (32, 32 * 66)

@@ -198,7 +198,7 @@ async def test_a_request_that_comes_again_costs_less() -> None:
 
 
 async def test_a_new_connection_stays_within_its_budget() -> None:
-    """From its start to its end, for a client that asks what others have asked, as probes do."""
+    """From open to close, for a client that repeats another's request, as probes do."""
     server, totals = Server(find_in_whoami()), []
     with Steps() as steps:
         for _ in range(6):

@@ -71,7 +71,7 @@ def test_a_connection_without_proxies() -> None:
     ],
 )
 def test_a_comma_in_a_comment_or_a_quoted_string_separates_nothing(via: str, shown: list[str]) -> None:
-    """Unless that has no end: then nobody can hide the values of the proxies behind it."""
+    """Unless it is unterminated: so nobody can hide the values of later proxies."""
     hops = read(("Via", via))["hops"]
     assert [hop["value"] for hop in hops if hop["source"].startswith("Via")] == shown
 
