@@ -2,7 +2,7 @@
 
 import codecs
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 _CONTROL: Final = 8  # the lowest control opcode
@@ -23,11 +23,7 @@ class Violation(Exception):
         self.code = code
 
 
-class Message(NamedTuple):
-    """A complete message, or a control frame."""
-
-    opcode: int
-    payload: bytes | bytearray
+Message = tuple[int, bytes | bytearray]  # the opcode and payload of a complete message or a control frame
 
 
 def render_frame(opcode: int, payload: bytes | bytearray) -> bytes:
@@ -59,7 +55,7 @@ class FrameReader:
         self._missing = 0  # bytes of the current frame
         self._control = b""
         self._kind = 0  # of the message: text, binary, or none
-        self._message = bytearray()
+        self._message: bytes | bytearray = bytearray()
         self._decoder = _DECODER()
         self._decodes = False  # the message is not just ASCII
 
@@ -89,7 +85,7 @@ class FrameReader:
             self._key = b""
             if self._opcode >= _CONTROL:
                 control, self._control = self._control, b""
-                return Message(self._opcode, _check_close(control) if self._opcode == CLOSE else control)
+                return self._opcode, _check_close(control) if self._opcode == CLOSE else control
             if self._final:
                 return self._finish()
         return None
@@ -106,7 +102,7 @@ class FrameReader:
         if opcode >= _CONTROL:
             if not final or length > _MAX_CONTROL:
                 raise Violation(PROTOCOL_ERROR)
-        elif (opcode == CONTINUATION) != self.inside_message:
+        elif (opcode == CONTINUATION) != (self._kind != 0):
             raise Violation(PROTOCOL_ERROR)
         start = 2
         if length > _MAX_CONTROL:
@@ -135,14 +131,17 @@ class FrameReader:
         if self._kind == TEXT and (self._decodes or not piece.isascii()):
             self._decodes = True
             self._decode(piece, False)
-        self._message += piece
+        if self._message or self._missing or not self._final:
+            self._message += piece
+        else:
+            self._message = piece  # complete
 
     def _finish(self) -> Message:
         if self._decodes:
             self._decode(b"", True)
             self._decodes = False
-        message, self._message = Message(self._kind, self._message), bytearray()
-        self._kind = 0
+        message = self._kind, self._message
+        self._kind, self._message = 0, bytearray()
         return message
 
     def _decode(self, piece: bytes, final: bool) -> None:

@@ -66,10 +66,15 @@ class WebSocketConnection(asyncio.Protocol):
         self._last_heard = time.monotonic()
         if self._is_over:
             return
-        self._held += data
-        if self._turn is None and not self._is_held_up:
-            self._work()
-        self._account()
+        if self._turn is not None or self._is_held_up:
+            self._held += data
+        elif self._held:
+            self._held += data
+            self._work(self._held)
+        else:
+            self._work(data)
+        if self._held or self._reader.size or self._share.size != self._cost or not self._reading.is_on:
+            self._account()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it sends."""
@@ -87,15 +92,17 @@ class WebSocketConnection(asyncio.Protocol):
     def _take_turn(self) -> None:
         self._turn = None
         if not self._is_over and not self._is_held_up:
-            self._work()
+            self._work(self._held)
             self._account()
 
-    def _work(self) -> None:
-        """Answers the available messages, as many as one turn allows."""
+    def _work(self, data: bytes | bytearray) -> None:
+        """Answers the messages in `data`, as many as one turn allows, and holds the rest."""
         limits, out, size, position = self._server.limits, list[bytes | bytearray](), 0, 0
         try:
             while len(out) < 2 * limits.turn_requests and size < limits.turn_bytes:
-                message = self._reader.next(self._held, position)
+                if position == len(data):
+                    break
+                message = self._reader.next(data, position)
                 position = self._reader.position
                 if message is None:
                     break
@@ -114,7 +121,10 @@ class WebSocketConnection(asyncio.Protocol):
         except Violation as problem:
             out += (render_frame(CLOSE, b"xx"), problem.code.to_bytes(2))
             self._is_over = True
-        del self._held[:position]
+        if data is self._held:
+            del self._held[:position]
+        elif position < len(data):
+            self._held += memoryview(data)[position:]
         if out:
             self._transport.write(b"".join(out))
         if self._is_over:
