@@ -101,7 +101,7 @@ CASES = {
 @pytest.fixture
 async def server() -> AsyncIterator[Running]:
     """One with short timeouts."""
-    times = Limits(websocket_timeout=0.4, body_timeout=0.3, send_timeout=0.4, linger=0.2, check_interval=0.05)
+    times = Limits(websocket_timeout=1.2, body_timeout=0.3, send_timeout=0.4, linger=0.2, check_interval=0.05)
     async with running(find, times) as server:
         yield server
 
@@ -176,7 +176,7 @@ async def test_silence_ends(server: Running, sent: bytes) -> None:
 async def test_pings_keep_it_open(server: Running) -> None:
     """As long as they come."""
     reader, writer = await opened(server)
-    for _ in range(8):  # twice the timeout of a silent client
+    for _ in range(14):  # longer than the timeout of a silent client
         await asyncio.sleep(0.1)
         writer.write(frame(0x89, b"?"))
         assert await reader.readexactly(3) == reply(0x8A, b"?")
