@@ -8,7 +8,7 @@ Headers = Mapping[bytes, list[bytes]]
 Fields = tuple[tuple[bytes, bytes], ...]
 NO_HEADERS: Headers = MappingProxyType({})
 FIELD_COST = 192  # bytes of a header field in CPython, in addition to its name and value
-_KNOWN_TO_HEAD = 2048  # bytes of an answer that the original buffers
+_KNOWN_TO_HEAD = {1: 2048, 2: 4096}  # bytes of an answer that the original buffers, by HTTP version
 CLOSE = (b"Connection", b"close")  # makes an answer the last one on its connection
 _WITHOUT_ADDRESS = ("LOCAL", "UNKNOWN", "UNIX")  # PROXY headers without an address and port
 PLAIN_TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -209,7 +209,7 @@ def content_length(head: Head, response: Response) -> int | None:
         length: int | None = len(response.body)
     else:
         length = response.length
-    if head.method == b"HEAD" and not (length and length <= _KNOWN_TO_HEAD):
+    if head.method == b"HEAD" and not (length and length <= _KNOWN_TO_HEAD[head.version[0]]):
         return None
     return length
 

@@ -12,7 +12,7 @@ from podkit.message import PLAIN_TEXT, Fields, Head, Request, Response, error
 
 _PATTERN = b"-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BLOCK = 1 << 20  # bytes per write; a quarter of it takes a third longer
-_KNOWN = 511  # bytes up to which the original announces a stream's length for HEAD
+_KNOWN = {1: 511, 2: 4096}  # bytes up to which the original announces a stream's length for HEAD
 _SMALL = 16 * 1024  # answers up to this size are one block
 _SMALL_BLOCK = memoryview(_PATTERN * (_SMALL // len(_PATTERN) + 2))
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
@@ -33,7 +33,7 @@ def data(request: Request) -> Response:
         return _attachment(request.head, size - 1)  # the original's attachments are one byte shorter
     if size < 2:
         return Response()
-    if request.head.method == b"HEAD" and size > _KNOWN:
+    if request.head.method == b"HEAD" and size > _KNOWN[request.head.version[0]]:
         return Response(200, (PLAIN_TEXT,))
     return _response(request.head, 200, (PLAIN_TEXT,), 0, size, size)
 

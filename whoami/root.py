@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from podkit.go.header import TOKEN, has_element, has_token
+from podkit.go.header import LACKS_BODY, TOKEN, has_element, has_token
 from podkit.go.host import render_host
 from podkit.go.strconv import quote
 from podkit.go.url import is_on, parse_query
@@ -48,11 +48,11 @@ def _answer(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -
     blocks.insert(0, start)
     if environ and not request.body_error:
         blocks += [entry + b"\n" for entry in environ]
-    seen = start if len(start) >= _SNIFFED or len(blocks) == 1 else b"".join(blocks[:4])
+    seen = start if len(start) >= _SNIFFED or len(blocks) == 1 else b"".join(blocks[:7])  # two chunks
     seen = seen[:_SNIFFED]
     binary = seen.translate(None, _BINARY) != seen
     headers = (_BINARY_TYPE if binary else PLAIN_TEXT,)
-    if request.head.length >= _SNIFFED and request.head.method == b"HEAD":
+    if request.head.length >= _SNIFFED and request.head.method == b"HEAD" and request.head.version < (2, 0):
         return Response(headers=headers)
     if len(request.body) <= _WHOLE:
         return Response(headers=headers, body=start if len(blocks) == 1 else b"".join(blocks))
@@ -119,15 +119,17 @@ def _announces_close(head: Head) -> bool:
 
 def _render_body(request: Request) -> Iterator[Block]:
     """The body as it is forwarded, in slices without copying."""
-    body = memoryview(request.body)
-    if request.head.length < 0:
-        for start in range(0, len(body), _CHUNK):
-            piece = body[start : start + _CHUNK]
+    body, head = memoryview(request.body), request.head
+    if head.length < 0:
+        # over HTTP/2, Go first looks whether there is a body where it does not expect one
+        first = 1 if head.version[0] == 2 and head.method in LACKS_BODY else _CHUNK
+        for start in (0, *range(first, len(body), _CHUNK)) if body else ():
+            piece = body[start : start + (_CHUNK if start else first)]
             yield b"%x\r\n" % len(piece)
             yield piece
             yield b"\r\n"
         if not request.body_error:
-            yield b"0\r\n" + _render_trailers(request.trailers, request.head.trailer_names) + b"\r\n"
+            yield b"0\r\n" + _render_trailers(request.trailers, head.trailer_names) + b"\r\n"
     elif body:
         yield body
     if request.body_error:

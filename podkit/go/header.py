@@ -6,6 +6,12 @@ from typing import Final
 
 TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 NOT_TRAILERS: Final = frozenset((b"Transfer-Encoding", b"Trailer", b"Content-Length"))
+_NEVER_TRAILERS: Final = re.compile(
+    rb"If-.*|(?:Proxy-)?(?:Authorization|Connection)|(?:Proxy|Www)-Authenticate|Content-(?:Encoding|Length|Range|Type)"
+    rb"|Cache-Control|Expect|Host|Keep-Alive|Max-Forwards|Pragma|Range|Realm|Te|Trailer|Transfer-Encoding"
+)
+# methods that usually have no body
+LACKS_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"PROPFIND", b"SEARCH", b"CONNECT"))
 _BAD_ELEMENT: Final = re.compile(rb"(?:^|,)(?![ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*(?:,|$))")
 CACHED_NAME: Final = 64
 _LOOKED_AT: Final = 8192  # bytes of a list that are searched for a token
@@ -53,6 +59,11 @@ def leads_to(values: list[bytes] | None, token: bytes) -> bool:
         if has_element([value[: bad.start()] if bad else value], token):
             return True
     return False
+
+
+def is_trailer(name: bytes) -> bool:
+    """Whether a trailer may have this canonical name (``ValidTrailerHeader``)."""
+    return not _NEVER_TRAILERS.fullmatch(name)
 
 
 def tokens(values: list[bytes] | None) -> list[bytes]:

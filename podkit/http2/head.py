@@ -3,8 +3,8 @@
 import re
 from typing import Final, NamedTuple
 
-from podkit.go.header import NOT_TRAILERS, TOKEN, canonical, tokens, trailer_names
-from podkit.go.url import parse_target
+from podkit.go.header import LACKS_BODY, NOT_TRAILERS, TOKEN, canonical, is_trailer, tokens, trailer_names
+from podkit.go.url import Target, parse_target
 from podkit.http2.frames import Code, StreamFault
 from podkit.limits import Limits
 from podkit.message import FIELD_COST, Head, Headers, Response, error
@@ -12,10 +12,8 @@ from podkit.message import FIELD_COST, Head, Headers, Response, error
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))
 _PSEUDO_FIELDS: Final = 4  # Go counts them as lines
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
-_AUTHORITY: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")  # without user information
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 _OF_HTTP1: Final = (b"Connection", b"Keep-Alive", b"Proxy-Connection", b"Transfer-Encoding", b"Upgrade")
-_LACKS_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"PROPFIND", b"SEARCH", b"CONNECT"))
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -43,18 +41,19 @@ def parse_fields(fields: Pairs, size: int, ended: bool) -> Opening:
     pseudo, headers = _split(fields)
     method, authority = pseudo.get(b":method", b""), pseudo.get(b":authority", b"")
     raw_target = pseudo.get(b":path", b"")
-    if not TOKEN.fullmatch(method) or not _AUTHORITY.fullmatch(authority):
+    host = authority or headers.get(b"Host", [b""])[0]
+    if not TOKEN.fullmatch(method) or b"@" in host:
         raise Malformed("a method is a token, an authority a host and a port")
     if method == b"CONNECT":
         if not authority or raw_target or b":scheme" in pseudo:
             raise Malformed("CONNECT has an authority and nothing else")
-        raw_target = authority
     elif pseudo.get(b":scheme") not in (b"http", b"https"):
         raise Malformed("a request has a scheme")
     elif not raw_target.startswith(b"/") and raw_target != b"*":
         raise Malformed("a path starts with a slash")
     try:
-        target = parse_target(method, raw_target)
+        connects = method == b"CONNECT"
+        target = Target(b"", b"", host, host) if connects else parse_target(method, raw_target)
     except ValueError as problem:
         raise Malformed(str(problem)) from None
     if len(headers.get(b"Cookie", ())) > 1:
@@ -64,23 +63,25 @@ def parse_fields(fields: Pairs, size: int, ended: bool) -> Opening:
         del headers[b"Expect"]
     names: tuple[bytes, ...] = ()
     if b"Trailer" in headers:
-        names = tuple(sorted(trailer_names(headers.pop(b"Trailer")) - NOT_TRAILERS))
+        listed = headers.pop(b"Trailer")
+        empty = {b""}.intersection(tokens(listed))  # which counts for Go, as a name that is invalid
+        names = tuple(sorted(trailer_names(listed) - NOT_TRAILERS | empty))
     declared = _content_length(headers)
     if ended and declared > 0:
         raise Malformed("a body is announced, and none follows")
     # Go's quirks: a length of 0 with a body still to come counts as unknown, as does a POST without a body
-    length = 0 if ended and method in _LACKS_BODY else max(declared, 0) or -1
+    length = 0 if ended and method in LACKS_BODY else max(declared, 0) or -1
     head = Head(
         method,
         target.path,
         target.query,
         target.request_uri,
-        authority or headers.get(b"Host", [b""])[0],
+        host,
         (2, 0),
         headers,
         False,
         length,
-        names if length else (),
+        names if length < 0 else (),
         b"",
     )
     return Opening(head, declared, waits, size + FIELD_COST * len(fields), fields)
@@ -102,7 +103,7 @@ def _content_length(headers: dict[bytes, list[bytes]]) -> int:
 
 def without_body(head: Head) -> Head:
     """The head of a request whose body turned out empty; Go expects one for methods without a body."""
-    return head._replace(length=0, trailer_names=()) if head.method in _LACKS_BODY and head.length < 0 else head
+    return head._replace(length=0, trailer_names=()) if head.method in LACKS_BODY and head.length < 0 else head
 
 
 def refuse(head: Head, limits: Limits) -> Response | None:
@@ -123,6 +124,8 @@ def parse_trailers(fields: Pairs, announced: tuple[bytes, ...]) -> Headers:
     pseudo, trailers = _split(fields)
     if pseudo:
         raise Malformed("trailers have no pseudo-header fields")
+    if announced and not all(map(is_trailer, trailers)):
+        raise Malformed("a trailer has a name that is for headers")
     return {name: values for name, values in trailers.items() if name in announced}
 
 

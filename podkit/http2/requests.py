@@ -173,6 +173,8 @@ class Requests:
         if stream.route.keeps_raw:
             stream.body = bytearray(_RAW_START + render_fields(opening.fields) + b"\r\n")
         if ended or not stream.route.reads_body:
+            if opening.waits and stream.route.reads_body:
+                answers.write_interim(stream, _CONTINUE)  # as Go does, even though the request is complete
             return answers.ask(stream)
         limit = max_body(self._limits, stream.route)
         if head.length > limit:
