@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.needs import require
+from tests.readme import shown
 from tests.server import PATIENCE
 from whoami.cli import main
 from whoami.dns.findings import look
@@ -193,6 +194,18 @@ def test_services_by_srv(beside: Beside) -> None:
     ran = beside("_http._tcp.kubia-headless", records=records, shuffle=False)
     assert "SRV _http._tcp  8080  " in ran.out
     assert ran.status == 0
+
+
+def test_the_readmes_example(beside: Beside) -> None:
+    """All but how often DNS named each address first."""
+    targets = [f"0 33 8080 {host}.{NAME}" for host in ("10-244-1-11", "10-244-1-7", "10-244-2-8")]
+    records = {f"{NAME} A": PODS, f"_http._tcp.{NAME} SRV": targets}
+    command, output = shown("whoami dns")
+    ran = beside(*command.split()[2:], records=records)
+    chance = re.compile(r"^([0-9.]+ +)[0-9]+", re.MULTILINE)
+    assert [" ".join(line.split()) for line in chance.sub(r"\1", ran.out).splitlines()] == [
+        " ".join(line.split()) for line in chance.sub(r"\1", output).splitlines()
+    ]
 
 
 def test_json_has_the_same_facts(beside: Beside) -> None:

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.readme import README
 from tests.server import LOOPS, PATIENCE, Server, has_unread, request, started, wait_for
 
 CLOSE = request("/bench", "Connection: close")
@@ -56,6 +57,11 @@ def test_the_log_tells_each_step() -> None:
             "whoami: +N s listener closed",
             "whoami: +N s done: 2 answered while leaving, 1 cut",
         ]
+        example = re.search(r"^  ```\n(  whoami: SIGTERM.*?)^  ```", README, re.DOTALL | re.MULTILINE)
+        assert example is not None
+        lines = re.sub(r"\+[0-9.]+", "+N", example[1]).replace("10.244.0.8", "127.0.0.1").splitlines()
+        assert [line.strip() for line in lines][:3] == steps(server)[:3]
+        assert lines[3].strip() == "whoami: +N s done: 3 answered while leaving, 0 cut"
         assert seconds(server, "last new") < 2
         assert 2 <= seconds(server, "listener closed") < 3.9
         assert 4 <= seconds(server, "done") < 10

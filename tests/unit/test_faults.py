@@ -13,6 +13,7 @@ from podkit.routes import Route, Routes
 from podkit.server import Server
 from tests.http2 import Peer, get
 from tests.inprocess import running
+from tests.readme import shown
 from whoami.faults import Faults
 
 POD = Pod()
@@ -53,6 +54,21 @@ def test_shares_are_kept() -> None:
     assert shares.keys() == {"503 (10 %)", "429 (5.5 %)", "200 (84.5 %)"}
     for line, share in shares.items():
         assert abs(share - float(line.split("(")[1].split()[0])) < 1.5
+
+
+def test_the_readmes_example() -> None:
+    """The line that it shows is one of those that its command gets."""
+    command, line = shown("curl 'localhost:8080/.answer")
+    query = command.partition("?")[2].removesuffix("'")
+    drawn = set()
+    for seed in range(300):
+        answer = ask(query, build(seed))
+        if isinstance(answer, Delayed):
+            made = answer.respond()
+            assert isinstance(made, Response)
+            answer = made
+        drawn.add(text(answer).partition(" from ")[0])
+    assert line.partition(" from ")[0] in drawn
 
 
 def test_waits() -> None:

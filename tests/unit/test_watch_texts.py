@@ -2,10 +2,13 @@
 
 import io
 import json
+import re
 from collections.abc import Iterable
+from datetime import datetime
 
 import pytest
 
+from tests.readme import shown
 from whoami.watch.outcome import Lost, Outcome, Reply
 from whoami.watch.peer import Peer, read_peer, shorten
 from whoami.watch.presence import Presence, clock
@@ -200,3 +203,26 @@ def test_lines_of_a_second() -> None:
     view.tick(101.0)
     bars = f"n8jtd {'█████':<20}  10  4wzkx {'█' * 20}  40"
     assert out.getvalue() == f"{clock(101.0)}    51  {bars}  1 lost (refused 1)\n"
+
+
+def test_the_readmes_example_of_a_rollout() -> None:
+    """Each of its lines is what its numbers make, and the table has their sums."""
+    lines = shown("whoami watch --rate")[1].splitlines()
+    out, made = io.StringIO(), Tally("new connections")
+    screen = Screen(out, {})
+    view = RateView(screen, made)
+    for line in lines:
+        if (second := re.match(r"\d\d:\d\d:\d\d ", line)) is None:
+            continue
+        end = datetime.strptime(f"2026-01-01 {second[0].strip()}", "%Y-%m-%d %H:%M:%S").timestamp()
+        answers = re.findall(r"([a-z0-9]{5}) [^0-9]*([0-9]+)(?:  |$)", line)
+        for turn in range(max(int(number) for _, number in answers)):
+            for pod in [pod for pod, number in answers if turn < int(number)]:
+                outcome = Outcome(end, 0.001, Reply(200, Peer(f"whoami-{pod}"), made.requests))
+                view.add(outcome, made.add(outcome))
+        view.tick(end)
+    made.connections = made.requests
+    screen.add(
+        *render_table(f"{made.requests} requests", [made], 80), summarize([made]), conclude([made], False)
+    )
+    assert out.getvalue().splitlines() == [line for line in lines if line != "^C"]
