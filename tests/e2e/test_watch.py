@@ -73,6 +73,14 @@ def test_kubia_tells_its_node() -> None:
         assert said == [10 + 5 + 1, 10 + 5]  # plus the one call that found no gRPC
 
 
+def test_whoami_tells_its_node_by_another_path() -> None:
+    """`/` has no place for it, so that it stays the original's."""
+    with pod("whoami", ONE, env={"NODE_NAME": "worker1"}) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        head = [run_watch("--all", *path, url).out.splitlines()[0] for path in ([], ["--path", "/.who"])]
+    assert head == [f"30 requests, four ways   4wzkx{node}   connections" for node in ("", " worker1")]
+
+
 def test_nginx_spreads_requests_of_one_connection(pods: list[Server], tmp_path: Path) -> None:
     """Over TLS, with a trusted authority; every number matches the servers'."""
     authority = issue("authority", is_authority=True)

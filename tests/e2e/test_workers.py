@@ -1,10 +1,12 @@
 """Several processes on one port: they answer as one, and start and stop together."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,23 @@ def test_connections_are_spread() -> None:
         wait_for(lambda: len(workers(server)) == 3)
         assert len(processes_that_answer(server)) == 3
         assert server.err[0].endswith(" with 3 workers\n")
+
+
+def test_a_connections_id_is_its_own() -> None:
+    """Among those of all workers, and it stays the same for its requests."""
+    with started("whoami", "--workers", "2") as server, ExitStack() as stack:
+        seen: list[tuple[str, int]] = []
+        for _ in range(64):
+            client = stack.enter_context(server.connect())
+            for _ in range(2):
+                client.send(request("/.who"))
+                answer = client.read()
+                assert answer is not None
+                connection = json.loads(answer.body)["connection"]
+                seen.append((connection["id"], connection["request"]))
+        assert sorted(seen) == sorted({(name, number) for name, _ in seen for number in (1, 2)})
+        assert len(seen) == 128
+        assert {name[:3] for name, _ in seen} == {"w1-", "w2-"}
 
 
 def test_health_holds_on_all() -> None:
