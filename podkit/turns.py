@@ -4,6 +4,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+SHORT: Final = 512  # bytes of a read whose work is too short to be noted
 
 
 class Turn:
@@ -20,12 +23,27 @@ class Turn:
 
 
 class Turns:
-    """Runs deferred work in order, for about `seconds` between two polls of the sockets."""
+    """Runs deferred work in order, for about `seconds` between two polls of the sockets.
+
+    Connections do the work of a read immediately, unless the reads of others have taken that long already.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._waiting: deque[Turn] = deque()
         self._is_due = False
+        self._spent = 0.0  # seconds of immediate work since the last poll
+        self.is_full = False  # work has to be put off
+
+    def spend(self, seconds: float) -> None:
+        """Notes immediate work."""
+        if not self._spent:
+            asyncio.get_running_loop().call_soon(self._refill)
+        self._spent += seconds
+        self.is_full = self._spent >= self._seconds
+
+    def _refill(self) -> None:
+        self._spent, self.is_full = 0.0, False
 
     def put_off(self, work: Callable[[], None]) -> Turn:
         """Queues work behind all other deferred work."""

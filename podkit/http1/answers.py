@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import cast
 
 from podkit.answer import log_answer, own_mistake, respond
@@ -10,10 +10,21 @@ from podkit.flow import Progress
 from podkit.http1.writer import LAST_CHUNK, closes, is_chunked, render_answer, render_chunk, render_head
 from podkit.message import Block, Delayed, Request, Response
 from podkit.server import Server
+from podkit.turns import Turn
 
 
 def _no_longer_of_interest() -> None:
     """A callback that does nothing."""
+
+
+def _pieces(head: bytes, request: Request, response: Response) -> Iterator[Block]:
+    """All that is sent for a response whose body is an iterable."""
+    yield head
+    chunked = is_chunked(request.head, response)
+    for block in cast(Iterable[Block], response.body):
+        yield render_chunk(block) if chunked else block
+    if chunked:
+        yield LAST_CHUNK
 
 
 class Answers:
@@ -28,7 +39,9 @@ class Answers:
         self.is_over = False  # the last answer has been sent
         self.is_busy = False  # no other answer can be sent now
         self._late: asyncio.TimerHandle | None = None  # creates a delayed answer
-        self._task: asyncio.Task[None] | None = None  # streams an answer
+        self._task: asyncio.Task[None] | None = None  # relays blocks that take time
+        self._blocks: Iterator[Block] | None = None  # the rest of an answer to `_request`
+        self._turn: Turn | None = None  # sends some of them
         self._kept = 0  # bytes of the request, while its answer is in progress
         self._drained: asyncio.Future[None] | None = None  # while the client does not read
         self._progress = Progress()  # of its reading
@@ -36,7 +49,7 @@ class Answers:
     @property
     def is_under_way(self) -> bool:
         """Whether an answer is in progress."""
-        return self._late is not None or self._task is not None
+        return self._late is not None or self._task is not None or self._blocks is not None
 
     @property
     def is_held_up(self) -> bool:
@@ -76,24 +89,44 @@ class Answers:
 
     def give(self, request: Request, response: Response, is_last: bool, start: float) -> None:
         """Sends an answer now; its body may take time."""
-        self._transport.write(self.render(request, response, is_last, start, time.monotonic()))
+        head = self.render(request, response, is_last, start, time.monotonic())
         if type(response.body) is bytes or request.head.method == b"HEAD":
-            self._finish()
+            self._transport.write(head)
+            return self._finish()
+        self._kept, self.is_busy = request.size, True
+        if isinstance(response.body, AsyncIterator):
+            self._transport.write(head)
+            chunked = is_chunked(request.head, response)
+            self._task = asyncio.get_running_loop().create_task(self._relay(request, response.body, chunked))
         else:
-            self._kept = request.size
-            self._task = asyncio.get_running_loop().create_task(self._send(request, response))
-            self.is_busy = True
+            self._request, self._blocks = request, _pieces(head, request, response)
+            self._turn = self._server.turns.put_off(self._send)
 
-    async def _send(self, request: Request, response: Response) -> None:
-        """Streams a body; the next block is generated when the client has taken the last."""
-        chunked, body = is_chunked(request.head, response), response.body
+    def _send(self) -> None:
+        """Sends the next blocks: a turn's worth, or as many as the client takes."""
+        size, self._turn = 0, None
+        while self._blocks is not None and self._drained is None and size < self._server.limits.turn_bytes:
+            try:
+                block = next(self._blocks, None)
+            except Exception as mistake:
+                own_mistake(self._request, mistake)
+                return self._transport.abort()
+            if block is None:
+                return self._finish()
+            self._transport.write(block)
+            size += len(block)
+        self._send_more()
+
+    def _send_more(self) -> None:
+        if self._blocks is not None and self._drained is None:
+            self._turn = self._server.turns.put_off(self._send)
+
+    async def _relay(self, request: Request, blocks: AsyncIterator[bytes], chunked: bool) -> None:
+        """Sends blocks as they are generated; the next one when the client has taken the last."""
         try:
-            if isinstance(body, AsyncIterator):
-                async for block in body:
-                    await self._send_block(block, chunked)
-            else:
-                for piece in cast(Iterable[Block], body):
-                    await self._send_block(piece, chunked)
+            async for block in blocks:
+                self._transport.write(render_chunk(block) if chunked else block)
+                await (asyncio.sleep(0) if self._drained is None else self._drained)
         except Exception as mistake:
             own_mistake(request, mistake)
             return self._transport.abort()
@@ -101,20 +134,13 @@ class Answers:
             self._transport.write(LAST_CHUNK)
         self._finish()
 
-    async def _send_block(self, block: Block, chunked: bool) -> None:
-        self._transport.write(render_chunk(block) if chunked else block)
-        if self._drained is not None:
-            await self._drained
-        else:
-            await asyncio.sleep(0)  # a fast reader must not monopolise the loop
-
     def _finish(self) -> None:
-        self._task, self._kept = None, 0
+        self._task, self._blocks, self._kept = None, None, 0
         self._look()
         self._finished()
 
     def _look(self) -> None:
-        self.is_busy = self._late is not None or self._task is not None or self._drained is not None
+        self.is_busy = self.is_under_way or self._drained is not None
 
     # flow control
 
@@ -130,6 +156,7 @@ class Answers:
         self._look()
         if drained is not None and not drained.done():
             drained.set_result(None)
+        self._send_more()
 
     def is_stuck(self, now: float) -> bool:
         """Whether the client has made no progress for too long. Call it regularly."""
@@ -145,6 +172,7 @@ class Answers:
         self._finished = (
             _no_longer_of_interest  # otherwise only the garbage collector would free the connection
         )
-        for handle in (self._late, self._task):
+        for handle in (self._late, self._task, self._turn):
             if handle is not None:
                 handle.cancel()
+        self._blocks = None

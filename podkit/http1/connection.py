@@ -13,6 +13,7 @@ from podkit.http1.state import Http1State
 from podkit.http1.websocket import WebSocketConnection
 from podkit.message import Answer, Client, Delayed, HttpError, Request, Response, Upgrade, error
 from podkit.server import Server
+from podkit.turns import SHORT
 
 SwitchToHttp2 = Callable[[Server, Client, asyncio.Transport, Request, bytes], None]
 
@@ -27,17 +28,22 @@ class Http1Connection(Http1State):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         self._last_seen = time.monotonic()
-        answers = self._answers
+        answers, turns, size = self._answers, self._server.turns, len(data)
         if answers.is_over:
             return
         is_busy = answers.is_busy or self._turn is not None
-        if not self._held and not is_busy:
-            return self._serve(data)
-        self._held += data
-        if is_busy:
-            self._account()
-        else:
+        if is_busy or turns.is_full:
+            self._held += data
+            if not is_busy:
+                self._turn = turns.put_off(self._go_on)
+            return self._account()
+        if self._held:
+            self._held += data
             self._serve(self._held)
+        else:
+            self._serve(data)
+        if size > SHORT:
+            turns.spend(time.monotonic() - self._last_seen)
 
     def eof_received(self) -> bool:
         """The client has half-closed; its requests are still answered."""
@@ -87,7 +93,9 @@ class Http1Connection(Http1State):
                 later = request, None
                 break
             answer = call(request, reader.route)
-            if type(answer) is not Response or type(answer.body) is not bytes:
+            if type(answer) is not Response or (
+                type(answer.body) is not bytes and request.head.method != b"HEAD"
+            ):
                 later = request, answer
                 break
             is_last = reader.last or ((server.draining or self._has_ended) and position == len(data))

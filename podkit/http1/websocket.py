@@ -12,7 +12,7 @@ from podkit.flow import Progress, Reading
 from podkit.http1.frames import CLOSE, PING, PONG, TRY_AGAIN_LATER, FrameReader, Violation, render_frame
 from podkit.message import Request, Response, Upgrade
 from podkit.server import Server
-from podkit.turns import Turn
+from podkit.turns import SHORT, Turn
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _GOING_AWAY: Final = (1001).to_bytes(2) + b"server shutdown"
@@ -66,13 +66,19 @@ class WebSocketConnection(asyncio.Protocol):
         self._last_heard = time.monotonic()
         if self._is_over:
             return
+        turns, size = self._server.turns, len(data)
         if self._turn is not None or self._is_held_up:
             self._held += data
+        elif turns.is_full:
+            self._held += data
+            self._turn = turns.put_off(self._take_turn)
         elif self._held:
             self._held += data
             self._work(self._held)
         else:
             self._work(data)
+        if size > SHORT:
+            turns.spend(time.monotonic() - self._last_heard)
         if self._held or self._reader.size or self._share.size != self._cost or not self._reading.is_on:
             self._account()
 

@@ -4,11 +4,18 @@ The library's own decoder copies the rest of the block for each field, so large 
 encode with the static table only, so a client cannot make us keep a table.
 """
 
+from collections.abc import Generator
 from functools import lru_cache
 from typing import Final
 
-from hpack.exceptions import HPACKError
-from hpack.huffman_table import decode_huffman
+from hpack.exceptions import HPACKDecodingError, HPACKError
+from hpack.huffman_table import (
+    HUFFMAN_COMPLETE,
+    HUFFMAN_EMIT_SYMBOL,
+    HUFFMAN_FAIL,
+    HUFFMAN_TABLE,
+    decode_huffman,
+)
 from hpack.table import HeaderTable
 
 from podkit.http2.frames import Code, ConnectionFault
@@ -17,6 +24,7 @@ from podkit.server import Clock
 
 NO_TABLE: Final = b"\x20"  # precedes our first block: our table has size 0
 _FIELD_OVERHEAD: Final = 32  # bytes that a field adds to the size of a list
+_STEP: Final = 4096  # bytes to decode at once
 _CACHED: Final = 64  # bytes; longer values are not cached
 _STATIC: Final = {field: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
 _NAMES: Final = {field[0]: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
@@ -29,20 +37,24 @@ class Decoder:
         self._max_size = max_size
         self._max_fields = max_fields
         self._table = HeaderTable()
+        self.size = 0  # bytes of a large block and its fields, while it is being decoded
 
-    def decode(self, block: bytes) -> tuple[list[tuple[bytes, bytes]], int, bool]:
+    def decode(self, block: bytes) -> Generator[int, None, tuple[list[tuple[bytes, bytes]], int, bool]]:
         """A block's fields, their size (RFC 9113, 6.5.2), and whether it leaves the table unchanged.
 
-        Raises ConnectionFault: after an incompletely decoded block, no other can be decoded.
+        It takes steps, and yields the work of each in bytes. Raises ConnectionFault: after an incompletely
+        decoded block, no other can be decoded.
         """
         try:
-            return self._decode(block)
+            return (yield from self._decode(block))
         except (IndexError, HPACKError):
             raise ConnectionFault(Code.COMPRESSION_ERROR) from None
+        finally:
+            self.size = 0
 
-    def _decode(self, block: bytes) -> tuple[list[tuple[bytes, bytes]], int, bool]:
+    def _decode(self, block: bytes) -> Generator[int, None, tuple[list[tuple[bytes, bytes]], int, bool]]:
         fields: list[tuple[bytes, bytes]] = []
-        table, size, changes, position = self._table, 0, 0, 0
+        table, size, noted, changes, position = self._table, 0, 0, 0, 0
         while position < len(block):
             first = block[position]
             if 0x80 < first <= 0x80 + HeaderTable.STATIC_TABLE_LENGTH:
@@ -63,8 +75,12 @@ class Decoder:
                 if index:
                     name = table.get_by_index(index)[0]
                 else:
-                    name, position = _read_text(block, position)
-                value, position = _read_text(block, position)
+                    name, is_coded, position = _read_text(block, position)
+                    if is_coded:
+                        name = yield from _decode_huffman(name)
+                value, is_coded, position = _read_text(block, position)
+                if is_coded:
+                    value = yield from _decode_huffman(value)
                 if keeps:
                     table.add(name, value)
                     changes += 1
@@ -72,6 +88,11 @@ class Decoder:
             size += len(name) + len(value) + _FIELD_OVERHEAD
             if size > self._max_size or len(fields) > self._max_fields:
                 raise ConnectionFault(Code.ENHANCE_YOUR_CALM)
+            if size - noted >= _STEP:
+                self.size = len(block) + size
+                yield size - noted
+                noted = size
+        yield size - noted
         return fields, size, not changes
 
 
@@ -89,14 +110,34 @@ def _read_integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
     raise ConnectionFault(Code.COMPRESSION_ERROR)
 
 
-def _read_text(block: bytes, position: int) -> tuple[bytes, int]:
+def _read_text(block: bytes, position: int) -> tuple[bytes, bool, int]:
+    """A text, whether it is a long one that is still Huffman-coded, and the position after it."""
     is_huffman = block[position] & 0x80
     length, position = _read_integer(block, position, 0x7F)
     end = position + length
     if end > len(block):
         raise ConnectionFault(Code.COMPRESSION_ERROR)
     text = block[position:end]
-    return decode_huffman(text) if is_huffman else text, end
+    if not is_huffman or length > _STEP:
+        return text, bool(is_huffman), end
+    return decode_huffman(text), False, end
+
+
+def _decode_huffman(text: bytes) -> Generator[int, None, bytes]:
+    """Decodes a long text in steps, which the library's function cannot do."""
+    out, state, flags = bytearray(), 0, 0
+    for start in range(0, len(text), _STEP):
+        for byte in text[start : start + _STEP]:
+            for half in (byte >> 4, byte & 0x0F):
+                state, flags, symbol = HUFFMAN_TABLE[state * 16 + half]
+                if flags & HUFFMAN_FAIL:
+                    raise HPACKDecodingError
+                if flags & HUFFMAN_EMIT_SYMBOL:
+                    out.append(symbol)
+        yield _STEP
+    if not flags & HUFFMAN_COMPLETE:
+        raise HPACKDecodingError
+    return bytes(out)
 
 
 def encode(fields: Fields) -> bytes:

@@ -116,6 +116,7 @@ class FrameReader:
 
     def _wait_for_more(self, data_stream: int) -> Frame | None:
         self.data_stream = data_stream
+        self._data, self._position = self._data[self._position :], 0  # what was read is not kept
         is_timed = not data_stream and (self._preface or len(self))
         self.began = (self.began or time.monotonic()) if is_timed else 0.0
         return None

@@ -1,6 +1,7 @@
 """Converts a client's header blocks and bodies to requests."""
 
 import time
+from collections.abc import Generator, Iterator
 from typing import Final
 
 from podkit.answer import max_body, too_large
@@ -19,6 +20,7 @@ from podkit.http2.head import (
     render_fields,
     without_body,
 )
+from podkit.http2.header_block import HeaderBlock
 from podkit.http2.stream import Stream
 from podkit.http2.streams import Streams
 from podkit.message import FIELD_COST, Client, error
@@ -59,88 +61,96 @@ class Requests:
         self._allowance = allowance
         self._decoder = Decoder(server.limits.max_head, _MANY * server.limits.max_header_lines)
         self._has_settings = False
-        self._first: Frame | None = None  # the first frame of an incomplete header block
-        self.block = bytearray()  # its bytes so far
-        self.began = 0.0  # when it began (monotonic seconds); 0 if there is none
+        self.block = HeaderBlock(server.limits, allowance)  # the next one, while it is incomplete
+        self._steps: Iterator[int] | None = None  # the rest of the work on the last one
+        self._stepping = 0  # its stream
         self._last_block: tuple[bytes, bool] | None = None  # and whether it ended its stream
         self.last_wanted = frames.MAX_WINDOW  # the last stream that will be answered
         self.work = 0  # work done since it was last reset, in bytes
+
+    @property
+    def held(self) -> int:
+        """The bytes of a header block that is incomplete or not yet decoded."""
+        return len(self.block) + self._decoder.size
 
     def handle(self, frame: Frame) -> None:
         """Processes a frame. Raises ConnectionFault if the connection must close."""
         self.work += _FRAME_WORK + len(frame.payload)
         kind = frame.kind
-        first = self._first
-        if first is not None and (kind != frames.CONTINUATION or frame.stream_id != first.stream_id):
+        if not self.block.admits(frame):
             raise ConnectionFault(Code.PROTOCOL_ERROR)
         if not self._has_settings:  # they must come first, as a part of the preface
             if kind != frames.SETTINGS or frame.flags & frames.ACK:
                 raise ConnectionFault(Code.PROTOCOL_ERROR)
             self._has_settings = True
         try:
-            if kind == frames.HEADERS:
-                self._on_headers(frame)
+            if kind == frames.HEADERS or kind == frames.CONTINUATION:
+                complete = self.block.add(frame)
+                if complete is not None:
+                    self._steps, self._stepping = self._on_block(*complete), frame.stream_id
+                    self.go_on()
             elif kind == frames.DATA:
                 self._on_data(frame)
-            elif kind == frames.CONTINUATION:
-                self._on_continuation(frame)
             else:
                 self._control.handle(frame)
         except StreamFault as fault:
-            self._allowance.spend()
-            self._streams.reset(frame.stream_id, fault.code)
+            self._end_faulty(frame.stream_id, fault)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a header block has to be finished before the next frame."""
+        return self._steps is not None
+
+    def go_on(self) -> None:
+        """Works on the last header block, for the rest of a turn. Raises ConnectionFault."""
+        assert self._steps is not None
+        try:
+            for size in self._steps:
+                self.work += size
+                if self.work >= self._limits.turn_input:
+                    return
+        except StreamFault as fault:
+            self._end_faulty(self._stepping, fault)
+        self._steps = None
+
+    def _end_faulty(self, stream_id: int, fault: StreamFault) -> None:
+        self._allowance.spend()
+        self._streams.reset(stream_id, fault.code)
+
+    def let_go(self) -> None:
+        """Drops a header block that is not finished."""
+        self._steps = None
 
     # header blocks
 
-    def _on_headers(self, frame: Frame) -> None:
-        if not frame.stream_id & 1:
-            raise ConnectionFault(Code.PROTOCOL_ERROR)
-        if frame.flags & frames.END_HEADERS:
-            self._on_block(frame, frames.content(frame))
-        else:
-            self._first, self.block = frame, bytearray(frames.content(frame))
-            self.began = time.monotonic()
-
-    def _on_continuation(self, frame: Frame) -> None:
-        if self._first is None:
-            raise ConnectionFault(Code.PROTOCOL_ERROR)
-        self._allowance.spend()
-        self.block += frame.payload
-        if len(self.block) > self._limits.max_head:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM)
-        if frame.flags & frames.END_HEADERS:
-            first, self._first, self.began = self._first, None, 0.0
-            block, self.block = bytes(self.block), bytearray()
-            self._on_block(first, block)
-
-    def _on_block(self, frame: Frame, block: bytes) -> None:
+    def _on_block(self, frame: Frame, block: bytes) -> Iterator[int]:
+        """Opens or completes a stream, in steps; yields the work of each, in bytes."""
         streams, stream_id, ended = self._streams, frame.stream_id, bool(frame.flags & frames.END_STREAM)
         if stream_id <= streams.last_id:
-            return self._on_trailers(stream_id, block, ended)
+            yield from self._on_trailers(stream_id, block, ended)
+            return
         streams.last_id = stream_id
-        opening = self._read_opening(block, ended)
+        opening = yield from self._read_opening(block, ended)
         if frame.flags & frames.HAS_PRIORITY and frames.depends_on_itself(frame):
             raise Malformed("a stream does not depend on itself")
         if stream_id > self.last_wanted or len(streams) >= self._limits.max_streams:
             raise StreamFault(Code.REFUSED_STREAM)
         self._open(stream_id, opening, ended)
 
-    def _read_opening(self, block: bytes, ended: bool) -> Opening:
+    def _read_opening(self, block: bytes, ended: bool) -> Generator[int, None, Opening]:
         """Parses a request's fields, unless they repeat the last ones, as in load tests and probes."""
         if self._last_block == (block, ended):
             return self._opening
         self._last_block = None
-        fields, size, can_be_repeated = self._decoder.decode(block)
-        self.work += size
+        fields, size, can_be_repeated = yield from self._decoder.decode(block)
         opening = parse_fields(fields, size, ended)
         if can_be_repeated and opening.size <= _REMEMBERED:
             self._last_block, self._opening = (block, ended), opening
         return opening
 
-    def _on_trailers(self, stream_id: int, block: bytes, ended: bool) -> None:
+    def _on_trailers(self, stream_id: int, block: bytes, ended: bool) -> Iterator[int]:
         self._last_block = None
-        fields, size, _ = self._decoder.decode(block)  # even if refused: the next block depends on it
-        self.work += size
+        fields, size, _ = yield from self._decoder.decode(block)  # even if refused: the next depends on it
         streams, stream = self._streams, self._streams.open.get(stream_id)
         if stream_id in streams.unread:
             streams.end(stream_id)
@@ -199,7 +209,7 @@ class Requests:
         stream = streams.open.get(frame.stream_id)
         if stream is None or stream.ended:
             streams.credit(size)
-            return self._on_late_data(frame.stream_id, ended)
+            return streams.take_late_data(frame.stream_id, ended)
         stream.receive_window -= size
         stream.received += len(data)
         stream.touched = time.monotonic()
@@ -223,16 +233,6 @@ class Requests:
         limit = max_body(self._limits, stream.route)
         if stream.received > limit:
             self._answers.refuse(stream, error(413, too_large(limit).reason))
-
-    def _on_late_data(self, stream_id: int, ended: bool) -> None:
-        """Handles DATA on a stream that is half-closed, answered or reset."""
-        streams = self._streams
-        streams.refuse_idle(stream_id)
-        if stream_id in streams.unread:
-            if ended:
-                streams.end(stream_id)
-        elif not streams.was_reset(stream_id):
-            raise StreamFault(Code.STREAM_CLOSED)
 
     def _complete(self, stream: Stream) -> None:
         """The client has sent a complete request."""

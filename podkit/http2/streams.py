@@ -5,7 +5,14 @@ from collections import deque
 from typing import Final
 
 from podkit.http2.allowance import Allowance
-from podkit.http2.frames import DEFAULT_WINDOW, WINDOW_UPDATE, Code, ConnectionFault, render_number
+from podkit.http2.frames import (
+    DEFAULT_WINDOW,
+    WINDOW_UPDATE,
+    Code,
+    ConnectionFault,
+    StreamFault,
+    render_number,
+)
 from podkit.http2.send_queue import SendQueue
 from podkit.http2.stream import Stream
 from podkit.message import Head
@@ -137,6 +144,15 @@ class Streams:
         """Raises ConnectionFault for a stream that the client has not opened."""
         if not stream_id & 1 or stream_id > self.last_id:
             raise ConnectionFault(Code.PROTOCOL_ERROR)
+
+    def take_late_data(self, stream_id: int, ended: bool) -> None:
+        """Ignores DATA on a stream that is answered or reset. Raises StreamFault for one that has ended."""
+        self.refuse_idle(stream_id)
+        if stream_id in self.unread:
+            if ended:
+                self.end(stream_id)
+        elif not self.was_reset(stream_id):
+            raise StreamFault(Code.STREAM_CLOSED)
 
     def was_reset(self, stream_id: int) -> bool:
         """Whether the server has reset the stream recently; the client may not know yet."""

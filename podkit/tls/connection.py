@@ -5,6 +5,7 @@ half-close, nor tell a client by an alert why it is refused.
 """
 
 import asyncio
+import time
 from enum import Enum
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from podkit.message import Tls
 from podkit.server import Server
 from podkit.tls.engine import SMALL, Engine
 from podkit.tls.records import LONGEST, record_end
+from podkit.turns import Turn
 
 _UNREAD: Final = 128 << 10  # bytes owed to a client that makes TLS itself answer
 
@@ -39,7 +41,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
 
     def __init__(self, server: Server, tls: SSL.Connection, facts: Tls, held: tuple[Share, ...]) -> None:
         super().__init__()
-        self._turn_records = server.limits.turn_records
+        self._turns, self._turn_records = server.turns, server.limits.turn_records
         self._facts = facts
         self._share = Share(server.budget)  # for waiting data
         buffers = Share(server.budget)
@@ -49,7 +51,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._state = _OPEN
         self._waiting = b""  # received, but not decrypted yet
         self._paused = False  # by the protocol above
-        self._turn: asyncio.Handle | None = None  # resumes after the other connections' turns
+        self._turn: Turn | None = None  # resumes after the other connections' turns
 
     def open(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
         """Starts to relay between the socket's transport and the protocol above."""
@@ -75,7 +77,12 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             return self._receive(data)  # a complete record, the usual case
         self._waiting = self._waiting + data if self._waiting else data
         if self._turn is None:
+            if self._turns.is_full:
+                self._put_off()
+                return self._charge()
+            start = time.monotonic()
             self._work()
+            self._turns.spend(time.monotonic() - start)
 
     def eof_received(self) -> bool:
         """The client has half-closed, with or without a TLS alert."""
@@ -105,12 +112,16 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
             record, start = waiting[start:end], end
             self._receive(record)
         else:
-            if not self.is_closing():
-                self._below.pause_reading()
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+            self._put_off()
         self._waiting = waiting[start:]
         if len(self._waiting) > LONGEST:
             self._charge()
+
+    def _put_off(self) -> None:
+        """Leaves the rest to the next turn."""
+        if not self.is_closing():
+            self._below.pause_reading()
+        self._turn = self._turns.put_off(self._next_turn)
 
     def _next_turn(self) -> None:
         self._turn = None
@@ -201,7 +212,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         if self._paused and not self.is_closing():
             self._paused = False
             if self._turn is None:
-                self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+                self._turn = self._turns.put_off(self._next_turn)
 
     def get_write_buffer_size(self) -> int:
         """Bytes that the socket has not taken yet."""

@@ -219,7 +219,7 @@ def build_server() -> Server:
 
 
 HTTP2_BUDGETS = {
-    "/bench": (((b":path", b"/bench"),), b"", 1970),
+    "/bench": (((b":path", b"/bench"),), b"", 2150),
     "/ with a new head": (
         ((b":path", b"/"), (b"user-agent", b"curl/8.5.0"), (b"accept", b"*/*")),
         b"",

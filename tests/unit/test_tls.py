@@ -465,7 +465,7 @@ async def test_a_handshake_in_a_thousand_records_is_refused(build: Build) -> Non
 
 async def test_tiny_records_leave_the_loop_to_others(build: Build) -> None:
     """A read full of them is processed in turns; meanwhile the client is not read from."""
-    factory = build()
+    factory = build(Limits(turn_time=0))
     peer = Peer(factory, client_context()).shake_hands()
     pieces = [b"%04d" % number for number in range(3000)]
     peer.wire.protocol.data_received(peer.records(*pieces))
