@@ -40,7 +40,7 @@ class Limits:
     check_interval: float = 1.0  # between two checks of these timeouts
 
     # turns: how much one connection may do before the others get their turn
-    turn_time: float = 0.005  # seconds for all connections with deferred work, before sockets are polled again
+    turn_time: float = 0.002  # seconds for all connections with deferred work, before sockets are polled again
     turn_requests: int = 64  # of one connection, like the next two
     turn_bytes: int = 64 << 10  # of answers that are ready
     turn_input: int = 16 << 10  # of chunks, frames and messages read

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-SHORT: Final = 512  # bytes of a read whose work is too short to be noted
+SHORT: Final = 512  # bytes of a read whose work is too short to be noted or put off
 
 
 class Turn:
@@ -25,7 +25,7 @@ class Turn:
 class Turns:
     """Runs deferred work in order, for about `seconds` between two polls of the sockets.
 
-    Connections do the work of a read immediately, unless the reads of others have taken that long already.
+    Connections do the work of a read immediately, unless it is long and that of others has taken the time.
     """
 
     def __init__(self, seconds: float) -> None:

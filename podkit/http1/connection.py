@@ -32,7 +32,7 @@ class Http1Connection(Http1State):
         if answers.is_over:
             return
         is_busy = answers.is_busy or self._turn is not None
-        if is_busy or turns.is_full:
+        if is_busy or (turns.is_full and size > SHORT):
             self._held += data
             if not is_busy:
                 self._turn = turns.put_off(self._go_on)

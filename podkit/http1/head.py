@@ -164,6 +164,8 @@ def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
     at_least_11 = version >= (1, 1)
     length, trailers = _framing(headers, at_least_11, max_fields)
     if version[0] != 1:
+        if method == b"PRI" and target.request_uri == b"*" and version == (2, 0):
+            raise HttpError(400, "malformed HTTP/2 preface")
         raise HttpError(505, "unsupported protocol version")
     if hosts is None and at_least_11 and method != b"CONNECT":
         raise HttpError(400, "missing required Host header")

@@ -69,7 +69,7 @@ class WebSocketConnection(asyncio.Protocol):
         turns, size = self._server.turns, len(data)
         if self._turn is not None or self._is_held_up:
             self._held += data
-        elif turns.is_full:
+        elif turns.is_full and size > SHORT:
             self._held += data
             self._turn = turns.put_off(self._take_turn)
         elif self._held:

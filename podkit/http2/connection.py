@@ -11,6 +11,7 @@ from podkit.http2.frames import Code, ConnectionFault
 from podkit.http2.state import Http2State
 from podkit.log import log_line
 from podkit.message import Request
+from podkit.turns import SHORT
 
 
 class Http2Connection(Http2State):
@@ -22,7 +23,7 @@ class Http2Connection(Http2State):
             return
         self._frames.feed(data)
         turns = self._server.turns
-        if turns.is_full and not self._is_behind:
+        if turns.is_full and len(data) > SHORT and not self._is_behind:
             self._is_behind, self._turn = True, turns.put_off(self._work)
             self._account()
         elif not self._is_behind:

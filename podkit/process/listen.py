@@ -11,6 +11,7 @@ from typing import Final
 from podkit.errors import ListenError
 
 _BACKLOG: Final = 1024
+_UNSENT: Final = 128 << 10  # bytes that the kernel takes beyond the client's window; by default megabytes
 _SO_ATTACH_FILTER: Final = 26
 # classic BPF (man 7 socket, SO_ATTACH_FILTER; linux/filter.h): code, jump if true, jump if false, value
 _REFUSE_SYN: Final = (
@@ -56,7 +57,9 @@ def _bind(family: socket.AddressFamily, address: str, port: int, *options: int) 
         # processes, need SO_REUSEADDR
         for option in (socket.SO_REUSEADDR, *options):
             listener.setsockopt(socket.SOL_SOCKET, option, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by connections
+        # inherited by connections
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((address, port))

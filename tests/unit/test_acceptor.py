@@ -5,7 +5,7 @@ import contextlib
 import errno
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -137,6 +137,29 @@ async def test_where_all_are_busy_others_are_refused(capsys: pytest.CaptureFixtu
         busy[0].close()
         await until(lambda: len(here.server.connections) == 1)
         assert b"200 OK" in await here.ask(here.connect())
+
+
+async def test_the_kernel_holds_little_for_a_client_that_does_not_read() -> None:
+    """By default it takes megabytes for each, which count against the pod's memory limit."""
+    made = 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal made
+        while True:
+            made += 1 << 16
+            yield bytes(1 << 16)
+
+    server = Server(lambda head: Route(lambda request: Response(body=blocks(), length=1 << 40)))
+    (listener,) = bind(0)
+    acceptor = Acceptor(server, listener, partial(Opening, server))
+    acceptor.start()
+    client = socket.create_connection(("127.0.0.1", listener.getsockname()[1]), PATIENCE)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    await until(lambda: server.budget.used > 1 << 15)  # the part that the kernel did not take
+    assert made <= 1 << 20
+    client.close()
+    await acceptor.finish()
+    await server.drain(0)
 
 
 class Short(socket.socket):

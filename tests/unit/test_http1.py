@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -37,6 +38,8 @@ class Table:
         self.calls[path] += 1
         if path == b"/wait":
             return Delayed(self._delay, lambda: Response(body=b"waited"))
+        if path == b"/slow":
+            time.sleep(0.003)
         if path == b"/blocks":
             return Response(body=[b"ab", b"cd"], length=4)
         if path == b"/endless":
@@ -273,6 +276,41 @@ async def test_one_connection_gets_no_more_than_its_turn(flood: bytes) -> None:
         with suppress(OSError):
             await drained
     assert turns
+
+
+async def test_all_connections_together_leave_the_loop_to_others() -> None:
+    """Long reads of many clients are not processed between two polls, and short ones do not wait for them."""
+    table = Table()
+    slow = b"GET /slow HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n" % bytes(600).replace(b"\0", b"x")
+    async with running(table.find) as server:
+        pairs = [await server.connect() for _ in range(50)]
+        other_reader, other = await server.connect()
+        for _, writer in pairs:
+            writer.write(slow)
+        other.write(GET)
+        await other_reader.readuntil(b"\r\n\r\n0")
+        assert table.calls[b"/slow"] < len(pairs) / 2
+        for reader, writer in pairs:
+            await reader.readuntil(b"\r\n\r\n0")
+            writer.close()
+        other.close()
+        await server.let_go()
+
+
+async def test_many_heads_of_streamed_answers_may_be_pipelined() -> None:
+    """Their bodies are not sent, so nothing has to wait for them."""
+    async with running(Table().find) as server:
+        answer = await server.ask(b"HEAD /blocks HTTP/1.1\r\nHost: a\r\n\r\n" * 3000 + closing(b"/"))
+        assert answer.count(b"Content-Length: 4\r\n\r\n") == 3000
+        assert answer.endswith(b"\r\n\r\n0")
+
+
+async def test_many_streamed_answers_may_be_pipelined() -> None:
+    """They are sent one after the other."""
+    async with running(Table().find) as server:
+        answer = await server.ask(b"GET /blocks HTTP/1.1\r\nHost: a\r\n\r\n" * 3000 + closing(b"/"))
+        assert answer.count(b"Content-Length: 4\r\n\r\nabcd") == 3000
+        assert answer.endswith(b"\r\n\r\n0")
 
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"

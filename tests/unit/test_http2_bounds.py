@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hpack import Decoder
+from hpack import Decoder, Encoder
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -337,6 +337,55 @@ async def test_a_header_block_is_bounded() -> None:
     await everything_is_given_back(shop, peer, other)
 
 
+def huffman_coded(stream_id: int, code: bytes) -> list[Frame]:
+    """A request for / with a field of Huffman code."""
+    start = Encoder().encode(get("/")) + b"\0\1x" + bytes((0xFF, *(0x80 | len(code) - 127 & 0x7F,)))
+    size = len(code) - 127 >> 7
+    start += bytes((0x80 | size & 0x7F, size >> 7))
+    block = start + code
+    pieces = [block[at : at + 16_384] for at in range(0, len(block), 16_384)]
+    last = ContinuationFrame(stream_id, pieces.pop(), flags=["END_HEADERS"])
+    first = HeadersFrame(stream_id, pieces[0], flags=END)
+    return [first, *[ContinuationFrame(stream_id, piece) for piece in pieces[1:]], last]
+
+
+AS = b"\x18\xc6\x31\x8c\x63"  # eight times the letter a
+
+
+async def test_a_large_header_block_is_decoded_in_steps() -> None:
+    """Other clients are answered meanwhile; the block is charged, and its connection not read."""
+    shop = Shop(turn_time=0)
+    peer, other = Peer(shop.server), Peer(shop.server)
+    await peer.settle()
+    peer.send(*huffman_coded(1, AS * 30_000))
+    assert shop.server.budget.used > 150_000
+    assert not peer.wire.reads
+    other.send(other.headers(1))
+    await other.settle(3)
+    assert (len(other.fields), len(peer.fields)) == (1, 0)
+    await peer.settle(100)
+    assert peer.fields[0]["content-length"] == "240000"
+    await everything_is_given_back(shop, peer, other)
+
+
+@pytest.mark.parametrize("code", [AS * 4000 + b"\x18", AS * 4000 + b"\xff" * 4], ids=["incomplete", "no code"])
+async def test_a_long_invalid_text_ends_the_connection(code: bytes) -> None:
+    """As a short one does."""
+    shop = Shop()
+    peer = Peer(shop.server)
+    assert codes(await peer.ask(*huffman_coded(1, code))) == [(0, 9)]
+    await everything_is_given_back(shop, peer)
+
+
+async def test_a_client_may_leave_while_its_header_block_is_decoded() -> None:
+    """Nothing remains of it."""
+    shop = Shop(turn_time=0)
+    peer = Peer(shop.server)
+    await peer.settle()
+    peer.send(*huffman_coded(1, AS * 30_000))
+    await everything_is_given_back(shop, peer)
+
+
 async def test_the_fields_of_a_block_are_bounded() -> None:
     """A few hundred bytes must not become a hundred thousand fields."""
     shop = Shop()
@@ -483,7 +532,7 @@ def test_a_header_block_costs_its_length_and_not_its_square() -> None:
         block, times = b"\x00\x01a\x01b" * fields, []
         for _ in range(5):
             start = time.process_time()
-            OurDecoder(1 << 30, 1 << 20).decode(block)
+            assert sum(OurDecoder(1 << 30, 1 << 20).decode(block)) == 34 * fields
             times.append(time.process_time() - start)
         return min(times)
 
