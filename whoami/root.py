@@ -13,6 +13,7 @@ from whoami.wait import wait_first
 
 _WHOLE = 64 * 1024  # bytes of a body up to which the answer is one block
 _CHUNK = 32 * 1024  # Go copies a body in pieces of this size, and writes each as a chunk
+_SHOWN = 4096  # bytes of an invalid trailer name
 _OWN_LINES = frozenset((b"User-Agent", b"Content-Length", b"Trailer", b"Host"))
 _SENDS_LENGTH = frozenset((b"POST", b"PUT", b"PATCH"))
 # bytes for which Go's content sniffing considers the first 512 bytes binary
@@ -82,7 +83,7 @@ def render_head(request: Request) -> bytes:
     host = render_host(head.host)
     for name in head.trailer_names:
         if not TOKEN.fullmatch(name):
-            shown = quote(name.decode("utf-8", "surrogateescape"))
+            shown = quote(name[:_SHOWN].decode("utf-8", "surrogateescape"))
             raise ValueError(f"net/http: invalid trailer field name {shown}")
     agents = headers.get(b"User-Agent")
     # Go's default, unless the client sent an empty one

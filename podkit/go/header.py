@@ -14,7 +14,10 @@ _NEVER_TRAILERS: Final = re.compile(
 LACKS_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"PROPFIND", b"SEARCH", b"CONNECT"))
 _BAD_ELEMENT: Final = re.compile(rb"(?:^|,)(?![ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*(?:,|$))")
 CACHED_NAME: Final = 64
-_LOOKED_AT: Final = 8192  # bytes of a list that are searched for a token
+_LOOKED_AT: Final = 8192  # bytes of a header's lists that are searched for a token
+_CASE: Final = ord("a") ^ ord("A")
+_AFTER_DASH: Final = bytes(_CASE if byte == ord("-") else 0 for byte in range(256))
+_LETTER: Final = bytes(_CASE if ord("a") <= byte <= ord("z") else 0 for byte in range(256))
 
 
 def canonical(name: bytes) -> bytes:
@@ -25,7 +28,11 @@ def canonical(name: bytes) -> bytes:
 def _canonical(name: bytes) -> bytes:
     if not TOKEN.fullmatch(name):
         raise ValueError("invalid header name")
-    return b"-".join([part.capitalize() for part in name.split(b"-")])
+    # flips the case of the letters that follow a dash; as numbers, since a name may have a million parts
+    size, lower = len(name), name.lower()
+    after_dash = int.from_bytes((b"-" + lower[:-1]).translate(_AFTER_DASH))
+    letters = int.from_bytes(lower.translate(_LETTER))
+    return (int.from_bytes(lower) ^ after_dash & letters).to_bytes(size)
 
 
 # cached for names of up to CACHED_NAME bytes
@@ -44,7 +51,12 @@ def _word(token: bytes) -> re.Pattern[bytes]:
 
 def has_element(values: list[bytes] | None, token: bytes) -> bool:
     """Whether one of a header's comma-separated lists contains the token (``HeaderValuesContainsToken``)."""
-    return values is not None and any(_element(token).search(value, 0, _LOOKED_AT) for value in values)
+    left = _LOOKED_AT
+    for value in values or ():
+        if _element(token).search(value, 0, max(0, left)):
+            return True
+        left -= len(value)
+    return False
 
 
 def has_token(value: bytes, token: bytes) -> bool:
@@ -54,10 +66,12 @@ def has_token(value: bytes, token: bytes) -> bool:
 
 def leads_to(values: list[bytes] | None, token: bytes) -> bool:
     """Like ``has_element``, but a list ends at the first element that is not a token (gorilla/websocket)."""
+    left = _LOOKED_AT
     for value in values or ():
-        bad = _BAD_ELEMENT.search(value, 0, _LOOKED_AT)
-        if has_element([value[: bad.start()] if bad else value], token):
+        bad = _BAD_ELEMENT.search(value, 0, max(0, left))
+        if has_element([value[: bad.start() if bad else max(0, left)]], token):
             return True
+        left -= len(value)
     return False
 
 

@@ -3,7 +3,6 @@
 import re
 from html import escape
 from typing import Final, NamedTuple
-from urllib.parse import quote_from_bytes
 
 from podkit.go.host import parse_authority
 from podkit.go.percent import unescape
@@ -12,8 +11,10 @@ from podkit.go.strconv import parse_bool
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 # the characters that Go's Path does not escape, and those it accepts raw from a client
-_KEPT: Final = "$&+,/:;=@"
+_KEPT: Final = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@]")
+_ESCAPES: Final = [chr(byte) if _KEPT.match(bytes((byte,))) else f"%{byte:02X}" for byte in range(256)]
 _UNTOUCHED: Final = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]%]*")
+_UNCLEAN: Final = re.compile(rb"//|/\.\.?(?:/|\Z)")
 _REDIRECTED: Final = [chr(byte) if byte < 0x80 else f"%{byte:02x}" for byte in range(256)]
 _MAX_PAIRS: Final = 10_000  # of a query; Go ignores longer queries
 
@@ -35,7 +36,7 @@ def escape_path(path: bytes) -> bytes:
     plain = unescape(path)
     if _UNTOUCHED.fullmatch(path):
         return path
-    return quote_from_bytes(plain, _KEPT).encode()
+    return "".join([_ESCAPES[byte] for byte in plain]).encode()
 
 
 def parse_target(method: bytes, text: bytes) -> Target:
@@ -70,7 +71,7 @@ def clean_path(path: bytes) -> bytes:
     """Removes empty, ``.`` and ``..`` segments; keeps a trailing slash (``ServeMux``)."""
     if not path.startswith(b"/"):
         path = b"/" + path
-    if b"//" not in path and b"/." not in path:
+    if not _UNCLEAN.search(path):
         return path
     kept: list[bytes] = []
     for segment in path.split(b"/"):

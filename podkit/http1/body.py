@@ -10,6 +10,7 @@ from podkit.message import NO_HEADERS, Headers, HttpError
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(rb"[^\n]*\n")
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_CHUNK_WORK: Final = 64  # bytes that are as much work as a chunk
 _MAX_EXCESS: Final = 16 * 1024  # bytes of chunk lines beyond what the chunk sizes need
 _MAX_TRAILER: Final = 4096  # bytes; the size of Go's buffer
 _LONG_TRAILER: Final = "http: suspiciously long trailer after chunked body"
@@ -22,11 +23,12 @@ class Body(Protocol):
     data: bytearray
     size: int  # bytes of the body so far
     complete: bool  # nothing of it is missing
+    is_behind: bool  # the rest of the data takes another call
     error: str  # why it is invalid, in Go's words
     trailers: Headers
 
     def feed(self, data: bytes | bytearray, position: int, room: int) -> int:
-        """Takes the body's part of `data`, at most about `room` bytes; returns the offset of the rest.
+        """Takes the body's part of `data`, at most the work of `room` bytes; returns the offset of the rest.
 
         It may leave bytes that are incomplete without more input.
         """
@@ -39,6 +41,7 @@ class LengthBody:
     """A body with a Content-Length."""
 
     trailers: Headers = NO_HEADERS
+    is_behind = False
 
     def __init__(self, length: int, keep: bool) -> None:
         self.data = bytearray()
@@ -69,6 +72,7 @@ class ChunkedBody:
         self.data = bytearray()
         self.size = 0
         self.complete = False
+        self.is_behind = False
         self.error = ""
         self.trailers = NO_HEADERS
         self._limits = limits
@@ -80,7 +84,7 @@ class ChunkedBody:
 
     def feed(self, data: bytes | bytearray, position: int, room: int) -> int:
         """See `Body`."""
-        stop = position + room
+        stop, self.is_behind = position + room, False
         while not self._in_trailers and not self.error and position < stop:
             if self._missing:
                 end = min(len(data), position + self._missing)
@@ -104,8 +108,11 @@ class ChunkedBody:
                         self.error = "header line too long"
                     return position
                 self._begin_chunk(line[0])
-                position = line.end()
-        return self._read_trailers(data, position) if self._in_trailers else position
+                position, stop = line.end(), stop - _CHUNK_WORK
+        if self._in_trailers:
+            return self._read_trailers(data, position)
+        self.is_behind = position < len(data) and not self.error
+        return position
 
     def _begin_chunk(self, line: bytes | bytearray) -> None:
         if len(line) < 2 or line.find(b"\r") != len(line) - 2:

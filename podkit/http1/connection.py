@@ -78,9 +78,9 @@ class Http1Connection(Http1State):
                 break
             try:
                 request = reader.next(data, position)
-                step, position = reader.position - position, reader.position
+                position = reader.position
                 if request is None:
-                    if step >= limits.turn_input and position < len(data):
+                    if reader.is_behind:
                         self._turn = server.turns.put_off(self._go_on)
                         break
                     request = reader.cut_off(len(data) - position) if self._has_ended else None

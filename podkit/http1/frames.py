@@ -23,7 +23,8 @@ class Violation(Exception):
         self.code = code
 
 
-Message = tuple[int, bytes | bytearray]  # the opcode and payload of a complete message or a control frame
+# the opcode and payload of a complete message or a control frame; CONTINUATION for a part of a message
+Message = tuple[int, bytes | bytearray]
 
 
 def render_frame(opcode: int, payload: bytes | bytearray) -> bytes:
@@ -70,25 +71,24 @@ class FrameReader:
         return self._kind != 0
 
     def next(self, data: bytes | bytearray, position: int) -> Message | None:
-        """The next message or control frame, if it is complete. Raises Violation."""
+        """The next message, control frame or part of a message, if it is complete. Raises Violation."""
         self.position = position
-        while self._key or self._read_header(data):
-            end = min(len(data), self.position + self._missing)
-            piece = unmask(data[self.position : end], self._key)
-            self._missing -= len(piece)
-            self.position = end
-            self._take(piece)
-            if self._missing:
-                shift = len(piece) % 4
-                self._key = self._key[shift:] + self._key[:shift]
-                return None
-            self._key = b""
-            if self._opcode >= _CONTROL:
-                control, self._control = self._control, b""
-                return self._opcode, _check_close(control) if self._opcode == CLOSE else control
-            if self._final:
-                return self._finish()
-        return None
+        if not self._key and not self._read_header(data):
+            return None
+        end = min(len(data), self.position + self._missing)
+        piece = unmask(data[self.position : end], self._key)
+        self._missing -= len(piece)
+        self.position = end
+        self._take(piece)
+        if self._missing:
+            shift = len(piece) % 4
+            self._key = self._key[shift:] + self._key[:shift]
+            return None
+        self._key = b""
+        if self._opcode >= _CONTROL:
+            control, self._control = self._control, b""
+            return self._opcode, _check_close(control) if self._opcode == CLOSE else control
+        return self._finish() if self._final else (CONTINUATION, b"")
 
     def _read_header(self, data: bytes | bytearray) -> bool:
         """Parses a frame header, if it is complete."""

@@ -58,6 +58,11 @@ class RequestReader:
         """The bytes kept of the current request."""
         return 0 if self.head is None else self._head_size + len(self._body.data) + len(self._raw)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the rest of the data takes another call."""
+        return self.head is not None and self._body.is_behind
+
     def next(self, data: bytes | bytearray, position: int) -> Request | None:
         """The next request, if it is complete. Raises HttpError if the connection ends with a refusal."""
         self.position = position
@@ -171,6 +176,7 @@ class RequestReader:
 
     def _finish_body(self, head: Head) -> Request:
         body, self.head = self._body, None
+        del self._body  # it may be large, and the connection idle for long
         if not self.route.reads_body:
             return self._request(head)
         return self._request(head)._replace(body=body.data, body_error=body.error, trailers=body.trailers)

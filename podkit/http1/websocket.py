@@ -9,7 +9,16 @@ from typing import Final, cast
 from podkit.answer import log_answer
 from podkit.budget import Share
 from podkit.flow import Progress, Reading
-from podkit.http1.frames import CLOSE, PING, PONG, TRY_AGAIN_LATER, FrameReader, Violation, render_frame
+from podkit.http1.frames import (
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TRY_AGAIN_LATER,
+    FrameReader,
+    Violation,
+    render_frame,
+)
 from podkit.message import Request, Response, Upgrade
 from podkit.server import Server
 from podkit.turns import SHORT, Turn
@@ -104,16 +113,20 @@ class WebSocketConnection(asyncio.Protocol):
     def _work(self, data: bytes | bytearray) -> None:
         """Answers the messages in `data`, as many as one turn allows, and holds the rest."""
         limits, out, size, position = self._server.limits, list[bytes | bytearray](), 0, 0
+        left = limits.turn_requests
         try:
-            while len(out) < 2 * limits.turn_requests and size < limits.turn_bytes:
+            while left and size < limits.turn_bytes:
+                left -= 1
                 if position == len(data):
                     break
                 message = self._reader.next(data, position)
                 position = self._reader.position
                 if message is None:
                     break
-                self._last_seen = self._last_heard
                 opcode, payload = message
+                if opcode == CONTINUATION:
+                    continue
+                self._last_seen = self._last_heard
                 if opcode == CLOSE:
                     out += (render_frame(CLOSE, payload), payload)
                     self._is_over = True

@@ -70,10 +70,11 @@ class Answers:
 
     def go_on(self) -> bool:
         """Creates deferred answers, for one turn; returns whether there are more."""
+        until = time.monotonic() + self._server.limits.turn_time
         for stream, make in tuple(self._put_off.items()):
             if stream.id not in self._streams.open:
                 del self._put_off[stream]
-            elif self._queue.fresh >= self._server.limits.turn_bytes:
+            elif self._queue.fresh >= self._server.limits.turn_bytes or time.monotonic() >= until:
                 return True
             elif self._is_of_use(stream):
                 del self._put_off[stream]

@@ -67,11 +67,16 @@ class Http2Connection(Http2State):
         if self._transport is None:
             return self._account()
         limits, requests, queue = self._server.limits, self._requests, self._queue
-        requests.work = 0
-        self._allowance.refill(time.monotonic())
+        requests.work, now = 0, time.monotonic()
+        until = now + limits.turn_time
+        self._allowance.refill(now)
         try:
             while not queue.is_paused:
-                if requests.work >= limits.turn_input or queue.fresh >= limits.turn_bytes:
+                if (
+                    requests.work >= limits.turn_input
+                    or queue.fresh >= limits.turn_bytes
+                    or (requests.work and time.monotonic() >= until)
+                ):
                     self._is_behind = True
                     break
                 if requests.is_behind:

@@ -14,7 +14,7 @@ class HeaderBlock:
     def __init__(self, limits: Limits, allowance: Allowance) -> None:
         self._max_size = limits.max_head
         self._allowance = allowance
-        self._first: Frame | None = None  # the HEADERS frame of an incomplete block
+        self.first: Frame | None = None  # the HEADERS frame of an incomplete block
         self._data = bytearray()
         self.began = 0.0  # when it began (monotonic seconds); 0 if there is none
 
@@ -22,26 +22,19 @@ class HeaderBlock:
         """The bytes of an incomplete block."""
         return len(self._data)
 
-    def admits(self, frame: Frame) -> bool:
-        """Whether a frame may come now."""
-        first = self._first
-        if first is None:
-            return frame.kind != frames.CONTINUATION
-        return frame.kind == frames.CONTINUATION and frame.stream_id == first.stream_id
-
     def add(self, frame: Frame) -> tuple[Frame, bytes] | None:
         """Adds HEADERS or CONTINUATION; returns the first frame and the block once that is complete.
 
         Raises ConnectionFault.
         """
-        first, ends = self._first, frame.flags & frames.END_HEADERS
+        first, ends = self.first, frame.flags & frames.END_HEADERS
         if first is None:
-            if not frame.stream_id & 1:
+            if not frame.stream_id & 1 or frame.kind == frames.CONTINUATION:
                 raise ConnectionFault(Code.PROTOCOL_ERROR)
             content = frames.content(frame)
             if ends:
                 return frame, content
-            self._first, self._data, self.began = frame, bytearray(content), time.monotonic()
+            self.first, self._data, self.began = frame, bytearray(content), time.monotonic()
             return None
         self._allowance.spend()
         self._data += frame.payload
@@ -50,5 +43,5 @@ class HeaderBlock:
         if not ends:
             return None
         block = bytes(self._data)
-        self._first, self._data, self.began = None, bytearray(), 0.0
+        self.first, self._data, self.began = None, bytearray(), 0.0
         return first, block

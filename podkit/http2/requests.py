@@ -77,7 +77,8 @@ class Requests:
         """Processes a frame. Raises ConnectionFault if the connection must close."""
         self.work += _FRAME_WORK + len(frame.payload)
         kind = frame.kind
-        if not self.block.admits(frame):
+        first = self.block.first
+        if first is not None and (kind != frames.CONTINUATION or frame.stream_id != first.stream_id):
             raise ConnectionFault(Code.PROTOCOL_ERROR)
         if not self._has_settings:  # they must come first, as a part of the preface
             if kind != frames.SETTINGS or frame.flags & frames.ACK:
@@ -130,7 +131,10 @@ class Requests:
             yield from self._on_trailers(stream_id, block, ended)
             return
         streams.last_id = stream_id
-        opening = yield from self._read_opening(block, ended)
+        if self._last_block == (block, ended):  # clients repeat themselves, as in load tests and probes
+            opening = self._opening
+        else:
+            opening = yield from self._read_opening(block, ended)
         if frame.flags & frames.HAS_PRIORITY and frames.depends_on_itself(frame):
             raise Malformed("a stream does not depend on itself")
         if stream_id > self.last_wanted or len(streams) >= self._limits.max_streams:
@@ -138,9 +142,7 @@ class Requests:
         self._open(stream_id, opening, ended)
 
     def _read_opening(self, block: bytes, ended: bool) -> Generator[int, None, Opening]:
-        """Parses a request's fields, unless they repeat the last ones, as in load tests and probes."""
-        if self._last_block == (block, ended):
-            return self._opening
+        """Parses a request's fields."""
         self._last_block = None
         fields, size, can_be_repeated = yield from self._decoder.decode(block)
         opening = parse_fields(fields, size, ended)

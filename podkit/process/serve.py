@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from podkit.tls.certificates import Certificates
 
 
-_LARGEST = 2 << 20  # bytes; see `run`
+# options of glibc's mallopt (man 3 mallopt)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _OBJECTS = 5000  # allocations minus frees between two garbage collections; Python's default is 700
 
 
@@ -55,9 +57,7 @@ def run(service: Service) -> int:
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # by default they would end the process
         signal.signal(number, signal.SIG_IGN)
     logging.disable()  # we log what matters ourselves
-    # once the heap's free end exceeds twice the largest block ever mapped and freed, glibc returns it to the
-    # system, and the next body faults it in again page by page: so free a large block
-    bytes(_LARGEST)
+    _set_up_malloc()
     # existing objects stay, and connections are freed without the collector, so it may run less often
     gc.freeze()
     gc.set_threshold(_OBJECTS)
@@ -70,6 +70,18 @@ def run(service: Service) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, ending_signals())  # until each process is ready for them
         log_line(f"{service.program}: {_listening(service, listeners[0])} with {len(listeners)} workers")
         return supervise(service.program, listeners, partial(_run, service))
+
+
+def _set_up_malloc() -> None:
+    """Makes the memory of large bodies return to the system, and that of small ones stay.
+
+    By default, glibc raises both thresholds with each large block that is freed: later ones fragment the heap.
+    Before that, it returns the heap's end so early that each body faults it in again page by page.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 4 << 20)
 
 
 def _raise_file_limit() -> None:

@@ -1,13 +1,20 @@
-"""Dates, JSON and hosts as Go's libraries parse them."""
+"""Dates, JSON, names and URLs as Go's libraries parse them."""
 
+import json
+import posixpath
 import re
+from urllib.parse import quote_from_bytes
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podkit.go.date import parse_date, render_date
+from podkit.go.header import canonical, has_element, leads_to
 from podkit.go.host import render_host
 from podkit.go.json import decode_int
-from podkit.go.url import parse_query
+from podkit.go.url import clean_path, escape_path, parse_query
+from whoami.api import render_json
 
 
 @pytest.mark.parametrize(
@@ -147,3 +154,48 @@ def test_dates_are_written_as_they_are_read(moment: float) -> None:
     """In HTTP's own form, to the second."""
     assert parse_date(render_date(moment)) == int(moment)
     assert render_date(784111777) == b"Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+PARTS = st.lists(st.text("aZ19_.!", max_size=3), min_size=1, max_size=6)
+
+
+@given(parts=PARTS.filter(any))
+def test_names_have_capitals_after_dashes(parts: list[str]) -> None:
+    """And nowhere else."""
+    name = "-".join(parts)
+    assert canonical(name.encode()) == "-".join(part.capitalize() for part in parts).encode()
+
+
+@given(path=st.binary(max_size=30).map(lambda rest: b"/" + rest.replace(b"%", b"")))
+def test_paths_are_escaped_if_they_need_it(path: bytes) -> None:
+    """Completely, with what Go's Path leaves unescaped."""
+    if re.fullmatch(rb"[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*", path):
+        assert escape_path(path) == path
+    else:
+        assert escape_path(path) == quote_from_bytes(path, "$&+,/:;=@").encode()
+
+
+@given(segments=st.lists(st.sampled_from([b"", b".", b"..", b"a", b".a", b"..a", b"a."]), max_size=8))
+def test_a_clean_path_has_no_empty_or_dotted_segments(segments: list[bytes]) -> None:
+    """It leads to the same place."""
+    path = b"/" + b"/".join(segments)
+    cleaned = posixpath.normpath(b"/" + path.lstrip(b"/"))
+    slash = b"/" if path.endswith(b"/") and cleaned != b"/" else b""
+    assert clean_path(path) == cleaned + slash
+
+
+@given(text=st.text(st.sampled_from('a\\<>&"\n\u2028\u2029\u00e4\udc80\udcff\U0001f600'), max_size=20))
+def test_json_is_escaped_like_go_s(text: str) -> None:
+    """Markup and line separators as numbers; bytes that are not UTF-8 as U+FFFD."""
+    rendered = render_json({"a": text})
+    assert not re.search("[<>&\u2028\u2029\udc80-\udcff]", rendered.decode())
+    assert json.loads(rendered)["a"] == re.sub("[\udc80-\udcff]", "\ufffd", text)
+
+
+def test_lists_are_searched_up_to_a_bound() -> None:
+    """For all lines of a header together; far beyond what clients send."""
+    lines = [b"a, " * 1000] * 9
+    assert has_element([*lines[:2], b"close"], b"close")
+    assert not has_element([*lines, b"close"], b"close")
+    assert leads_to([*lines[:2], b"upgrade"], b"upgrade")
+    assert not leads_to([*lines, b"upgrade"], b"upgrade")

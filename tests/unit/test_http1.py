@@ -249,6 +249,23 @@ async def test_connections_between_requests_cost_little() -> None:
             writer.close()
 
 
+async def test_an_idle_connection_keeps_no_body() -> None:
+    """Which has been echoed, and is not charged any more."""
+    raw = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000)
+    async with running(Table().find) as server:
+        tracemalloc.start()
+        try:
+            reader, writer = await server.connect()
+            writer.write(raw)
+            await reader.readuntil(b"\r\n\r\n1000000")
+            assert server.server.budget.used == 0
+            del raw
+            assert tracemalloc.get_traced_memory()[0] < 500_000
+        finally:
+            tracemalloc.stop()
+        writer.close()
+
+
 @pytest.mark.parametrize(
     "flood",
     [

@@ -405,8 +405,7 @@ async def test_streams_that_are_over_are_forgotten() -> None:
     try:
         before = tracemalloc.take_snapshot()
         for number in range(2001, 6000, 2):
-            peer.send(peer.headers(number))
-        await peer.settle()
+            await peer.ask(peer.headers(number))
         peer.seen.clear()
         peer.fields.clear()
         grown = tracemalloc.take_snapshot().compare_to(before, "filename")
@@ -436,6 +435,22 @@ async def test_a_read_is_worked_off_in_turns() -> None:
     await peer.settle()
     assert len(peer.fields) == 500
     assert peer.wire.reads
+    await everything_is_given_back(shop, peer, other)
+
+
+async def test_dear_requests_take_turns() -> None:
+    """However few bytes they have."""
+    shop = Shop(turn_time=0)
+    peer, other = Peer(shop.server), Peer(shop.server)
+    await peer.settle()
+    peer.send(*[peer.headers(number) for number in range(1, 41, 2)])
+    other.send(other.headers(1))
+    await other.settle(3)
+    assert len(other.fields) == 1
+    peer.new()
+    assert len(peer.fields) < 10
+    await peer.settle(100)
+    assert len(peer.fields) == 20
     await everything_is_given_back(shop, peer, other)
 
 
