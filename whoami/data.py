@@ -18,6 +18,7 @@ _SMALL_BLOCK = memoryview(_PATTERN * (_SMALL // len(_PATTERN) + 2))
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 _DISPOSITION = (b"Content-Disposition", b"Attachment")
 _TAGS = re.compile(rb'(?:[ \t,]++|(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+")*+')  # leading run of valid entity tags
+_MAX_TAGS = 65536  # bytes of a list of entity tags that are looked at
 _BYTES = (b"Accept-Ranges", b"bytes")
 
 
@@ -155,7 +156,7 @@ def _preconditions(head: Head, modified: int) -> tuple[int, bool]:
 
 def _names_any(tags: bytes) -> bool:
     """Whether a list of entity tags contains ``*``; the content has no tag, so nothing else can match."""
-    found = _TAGS.match(tags)
+    found = _TAGS.match(tags, 0, _MAX_TAGS)
     return found is not None and tags.startswith(b"*", found.end())
 
 

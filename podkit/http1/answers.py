@@ -40,7 +40,7 @@ class Answers:
         self.is_busy = False  # no other answer can be sent now
         self._late: asyncio.TimerHandle | None = None  # creates a delayed answer
         self._task: asyncio.Task[None] | None = None  # relays blocks that take time
-        self._blocks: Iterator[Block] | None = None  # the rest of an answer to `_request`
+        self._stream: tuple[Request, Iterator[Block]] | None = None  # a request, and the rest of its answer
         self._turn: Turn | None = None  # sends some of them
         self._kept = 0  # bytes of the request, while its answer is in progress
         self._drained: asyncio.Future[None] | None = None  # while the client does not read
@@ -49,7 +49,7 @@ class Answers:
     @property
     def is_under_way(self) -> bool:
         """Whether an answer is in progress."""
-        return self._late is not None or self._task is not None or self._blocks is not None
+        return self._late is not None or self._task is not None or self._stream is not None
 
     @property
     def is_held_up(self) -> bool:
@@ -99,17 +99,18 @@ class Answers:
             chunked = is_chunked(request.head, response)
             self._task = asyncio.get_running_loop().create_task(self._relay(request, response.body, chunked))
         else:
-            self._request, self._blocks = request, _pieces(head, request, response)
+            self._stream = request, _pieces(head, request, response)
             self._turn = self._server.turns.put_off(self._send)
 
     def _send(self) -> None:
         """Sends the next blocks: a turn's worth, or as many as the client takes."""
         size, self._turn = 0, None
-        while self._blocks is not None and self._drained is None and size < self._server.limits.turn_bytes:
+        while self._stream is not None and self._drained is None and size < self._server.limits.turn_bytes:
+            request, blocks = self._stream
             try:
-                block = next(self._blocks, None)
+                block = next(blocks, None)
             except Exception as mistake:
-                own_mistake(self._request, mistake)
+                own_mistake(request, mistake)
                 return self._transport.abort()
             if block is None:
                 return self._finish()
@@ -118,7 +119,7 @@ class Answers:
         self._send_more()
 
     def _send_more(self) -> None:
-        if self._blocks is not None and self._drained is None:
+        if self._stream is not None and self._drained is None:
             self._turn = self._server.turns.put_off(self._send)
 
     async def _relay(self, request: Request, blocks: AsyncIterator[bytes], chunked: bool) -> None:
@@ -135,7 +136,7 @@ class Answers:
         self._finish()
 
     def _finish(self) -> None:
-        self._task, self._blocks, self._kept = None, None, 0
+        self._task, self._stream, self._kept = None, None, 0
         self._look()
         self._finished()
 
@@ -175,4 +176,4 @@ class Answers:
         for handle in (self._late, self._task, self._turn):
             if handle is not None:
                 handle.cancel()
-        self._blocks = None
+        self._stream = None

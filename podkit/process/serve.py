@@ -80,7 +80,7 @@ def _set_up_malloc() -> None:
     """
     with contextlib.suppress(AttributeError, OSError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_MMAP_THRESHOLD, 256 << 10)
         mallopt(_M_TRIM_THRESHOLD, 4 << 20)
 
 
