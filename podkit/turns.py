@@ -25,7 +25,7 @@ class Turn:
 class Turns:
     """Runs deferred work in order, for about `seconds` between two polls of the sockets.
 
-    Connections do the work of a read immediately, unless it is long and that of others has taken the time.
+    Connections do the work of a read immediately, unless it is long, and others wait or have taken the time.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -40,15 +40,16 @@ class Turns:
         if not self._spent:
             asyncio.get_running_loop().call_soon(self._refill)
         self._spent += seconds
-        self.is_full = self._spent >= self._seconds
+        self.is_full = self.is_full or self._spent >= self._seconds
 
     def _refill(self) -> None:
-        self._spent, self.is_full = 0.0, False
+        self._spent, self.is_full = 0.0, bool(self._waiting)
 
     def put_off(self, work: Callable[[], None]) -> Turn:
         """Queues work behind all other deferred work."""
         turn = Turn(work)
         self._waiting.append(turn)
+        self.is_full = True
         self._go_on()
         return turn
 
@@ -67,5 +68,5 @@ class Turns:
                 if time.perf_counter() >= until:
                     break
         finally:
-            self._is_due = False
+            self._is_due, self.is_full = False, bool(self._waiting)
             self._go_on()
