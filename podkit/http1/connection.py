@@ -113,6 +113,8 @@ class Http1Connection(Http1State):
             self._held += memoryview(data)[position:]
         if later is not None:
             self._begin(*later)
+            if self._transport.get_protocol() is not self:  # it has been handed over
+                return
         elif answers.is_over:
             self._hang_up()
         elif self._has_ended and not self._is_busy():
@@ -138,6 +140,7 @@ class Http1Connection(Http1State):
 
     def _hand_over(self, successor: asyncio.Protocol) -> None:
         early = bytes(self._held)
+        self._reading.switch(True)
         self.connection_lost(None)
         self._transport.set_protocol(successor)
         successor.connection_made(self._transport)
@@ -145,6 +148,7 @@ class Http1Connection(Http1State):
             successor.data_received(early)
 
     def _upgrade_to_http2(self, request: Request) -> None:
+        self._reading.switch(True)
         try:
             self._switch_to_http2(self._server, self._client, self._transport, request, bytes(self._held))
             self.connection_lost(None)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from podkit.limits import Limits
 from podkit.message import Head
 from podkit.routes import Route
+from podkit.server import Server
+from tests.http2 import Wire
 from tests.inprocess import Running, running, until
 from whoami.echo import echo
 
@@ -163,6 +165,24 @@ async def test_fragments_take_turns() -> None:
         for each in (writer, other):
             each.close()
         await server.let_go()
+
+
+async def test_its_client_is_not_read_from_while_messages_wait() -> None:
+    """Even if the handshake had to wait for its turn, when HTTP/1.1 did not read either."""
+    mistakes = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: mistakes.append(context))
+    server = Server(find)
+    wire = Wire(server)
+    wire.protocol.data_received(
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 100 + HANDSHAKE + frame(0x82, b"a") * 1000
+    )
+    assert not wire.reads
+    await until(lambda: b"101 Switching" in wire.taken)
+    await until(lambda: wire.taken.count(reply(0x82, b"a")) == 1000)
+    assert wire.reads
+    assert not mistakes  # such as pausing what is paused
+    wire.protocol.connection_lost(None)
+    assert server.budget.used == 0
 
 
 async def test_messages_share_the_budget() -> None:
