@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 SHORT: Final = 512  # bytes of a read whose work is too short to be noted or put off
+_LONG: Final = 0.008  # seconds of work after which others come first
+_ITERATIONS: Final = 4  # of the loop, in which a new connection is accepted and its first request answered
 
 
 class Turn:
@@ -32,41 +34,43 @@ class Turns:
         self._seconds = seconds
         self._waiting: deque[Turn] = deque()
         self._is_due = False
-        self._spent = 0.0  # seconds of immediate work since the last poll
-        self.is_full = False  # work has to be put off
-
-    def spend(self, seconds: float) -> None:
-        """Notes immediate work."""
-        if not self._spent:
-            asyncio.get_running_loop().call_soon(self._refill)
-        self._spent += seconds
-        self.is_full = self.is_full or self._spent >= self._seconds
-
-    def _refill(self) -> None:
-        self._spent, self.is_full = 0.0, bool(self._waiting)
+        self._spent = 0.0  # seconds of work since the last poll
+        self._rest = 0  # iterations of the loop until the next work
+        self.is_full = False  # long work has to be put off
 
     def put_off(self, work: Callable[[], None]) -> Turn:
         """Queues work behind all other deferred work."""
         turn = Turn(work)
         self._waiting.append(turn)
-        self.is_full = True
         self._go_on()
         return turn
 
+    def spend(self, seconds: float) -> None:
+        """Notes immediate work."""
+        self._spent += seconds
+        self._go_on()
+
     def _go_on(self) -> None:
-        if self._waiting and not self._is_due:
+        self.is_full = bool(self._waiting or self._rest or self._spent >= self._seconds)
+        if not self._is_due and (self.is_full or self._spent):
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
-        until = time.perf_counter() + self._seconds
+        self._is_due = False
+        if self._spent > _LONG:
+            self._rest = _ITERATIONS
+        start, self._spent = time.perf_counter(), 0.0
         try:
+            if self._rest:
+                self._rest -= 1
+                return
             while self._waiting:
                 work = self._waiting.popleft().work
                 if work is not None:
                     work()
-                if time.perf_counter() >= until:
+                self._spent = time.perf_counter() - start
+                if self._spent >= self._seconds:
                     break
         finally:
-            self._is_due, self.is_full = False, bool(self._waiting)
             self._go_on()

@@ -22,13 +22,15 @@ class Http2Connection(Http2State):
         if self._transport is None:
             return
         self._frames.feed(data)
-        turns = self._server.turns
-        if turns.is_full and len(data) > SHORT and not self._is_behind:
+        if self._is_behind:
+            return
+        turns, is_short = self._server.turns, len(data) <= SHORT
+        if turns.is_full and not is_short:
             self._is_behind, self._turn = True, turns.put_off(self._work)
-            self._account()
-        elif not self._is_behind:
-            start = time.monotonic()
-            self._work()
+            return self._account()
+        start = time.monotonic()
+        self._work()
+        if not is_short:
             turns.spend(time.monotonic() - start)
 
     def eof_received(self) -> bool:

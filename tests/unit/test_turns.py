@@ -52,3 +52,19 @@ async def test_work_may_put_off_more() -> None:
         await asyncio.sleep(0)
     assert done == [1, 2]
     assert isinstance(mistakes[0], ZeroDivisionError)
+
+
+async def test_new_connections_come_before_more_long_work() -> None:
+    """The loop has a few iterations for them, which take hardly any time."""
+    turns, done = Turns(0.001), list[float]()
+    turns.put_off(lambda: time.sleep(0.01))
+    turns.put_off(lambda: done.append(time.monotonic()))
+    turns.spend(0.01)  # immediate work counts as well
+    assert turns.is_full
+    for _ in range(8):
+        await asyncio.sleep(0)
+        assert not done
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert done
+    assert not turns.is_full
