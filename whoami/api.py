@@ -10,8 +10,8 @@ from podkit.pod.pod import Pod
 
 _JSON = (b"Content-Type", b"application/json")
 _ESCAPES = [(letter.encode(), b"\\u%04x" % ord(letter)) for letter in "<>&\u2028\u2029"]  # as Go's encoder does
-_NOT_UTF_8 = re.compile(rb"\xed[\xb2\xb3][\x80-\xbf]")  # a lone surrogate, which stands for such a byte
-_REPLACEMENT = "\ufffd".encode()
+_LEADS = bytes(range(0xE0, 0xF5))  # of characters of three and four bytes in UTF-8
+_INCOMPLETE = re.compile(rb"[\xe0-\xef][\x80-\xbf](?![\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -52,9 +52,16 @@ def _text(data: bytes) -> str:
 
 def render_json(document: dict[str, Any]) -> bytes:
     """A document and a newline, as from Go's ``json.Encoder``."""
-    data = _encode(document).encode("utf-8", "surrogatepass")
+    data = _encode(document).encode("utf-8", "surrogateescape")
+    if not data.isascii():
+        data = _replace_invalid(data)
     for letter, escaped in _ESCAPES:
         data = data.replace(letter, escaped)
-    if b"\xed" in data:
-        data = _NOT_UTF_8.sub(_REPLACEMENT, data)
     return data + b"\n"
+
+
+def _replace_invalid(data: bytes) -> bytes:
+    """Replaces each byte that is not UTF-8 by U+FFFD, as Go does; Python takes incomplete characters as one."""
+    if len(data.translate(None, _LEADS)) < len(data):
+        data = _INCOMPLETE.sub(lambda start: b"\xff" * len(start[0]), data)
+    return data.decode("utf-8", "replace").encode()
