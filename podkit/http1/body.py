@@ -3,7 +3,7 @@
 import re
 from typing import Final, Protocol
 
-from podkit.http1.head import SPACED, parse_fields
+from podkit.http1.fields import SPACED, parse_fields
 from podkit.limits import Limits
 from podkit.message import NO_HEADERS, Headers, HttpError
 

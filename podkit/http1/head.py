@@ -1,33 +1,22 @@
 """Request heads, parsed like Go's ``net/http``: what it accepts, corrects and refuses."""
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 from podkit.go.header import (
-    CACHED_NAME,
     NOT_TRAILERS,
     TOKEN,
-    canonical,
     has_element,
     has_token,
-    known_canonical,
     leads_to,
     trailer_names,
 )
 from podkit.go.host import is_valid_host
-from podkit.go.strconv import quote
 from podkit.go.url import Target, parse_target
-from podkit.limits import Limits
+from podkit.http1.fields import MAX_FIELDS, SPACED, parse_fields
 from podkit.message import Head, HttpError
 
-_MAX_FIELDS: Final = Limits().max_header_lines
-_MAX_LINES: Final = 10_000  # including continuation lines, which Go does not count
-
-_SHOWN: Final = 4096  # bytes of a malformed line
-SPACED: Final = b" "  # replaces header names with spaces
-_CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 # simple request lines: nothing to unescape, no scheme, no host
 _PLAIN_LINE: Final = re.compile(
@@ -65,52 +54,6 @@ def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
 _known_start = lru_cache(maxsize=256)(parse_start)
 
 
-def parse_fields(block: bytes, max_fields: int = _MAX_FIELDS) -> dict[bytes, list[bytes]]:
-    """Parses the header or trailer lines in `block`, without an empty line, by canonical name.
-
-    All names with spaces are under SPACED: Go accepts them here, and refuses or drops them later.
-    Raises HttpError in Go's words, which mention trailers: 400 for a malformed line, 431 for too many.
-    """
-    text = block.replace(b"\r\n", b"\n")
-    lines = text.split(b"\n", _MAX_LINES)
-    if len(lines) > _MAX_LINES:
-        raise HttpError(431, "message too large")
-    clean = text.translate(None, _CONTROLS) == text
-    try:
-        return _read_fields(lines, bytes.strip, clean, max_fields)
-    except HttpError:
-        lines = _unfold(lines)  # there is a continuation line
-    return _read_fields(
-        lines, bytes.lstrip, clean, max_fields
-    )  # a blank continuation line leaves a trailing space
-
-
-def _read_fields(
-    lines: list[bytes], strip: Callable[[bytes, bytes], bytes], clean: bool, max_fields: int
-) -> dict[bytes, list[bytes]]:
-    """Parses lines that are one header each. `clean`: they have no control characters."""
-    if len(lines) > max_fields:
-        raise HttpError(431, "message too large")
-    headers: dict[bytes, list[bytes]] = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise _malformed(": missing colon", line)
-        try:
-            name = known_canonical(name) if len(name) <= CACHED_NAME else canonical(name)
-        except ValueError:
-            if line[:1] == b" " or not TOKEN.fullmatch(name.replace(b" ", b"")):
-                raise _malformed(" line", line) from None
-            name = SPACED
-        if not clean and line.translate(None, _CONTROLS) != line:
-            raise _malformed(" line", line)
-        if name in headers:
-            headers[name].append(strip(value, b" \t"))
-        else:
-            headers[name] = [strip(value, b" \t")]
-    return headers
-
-
 def check_lines(block: bytes, is_start: bool) -> None:
     """Refuses lines that no valid head can contain, before it is complete, as Go does: HttpError.
 
@@ -126,27 +69,7 @@ def check_lines(block: bytes, is_start: bool) -> None:
         parse_fields(block)
 
 
-def _malformed(what: str, line: bytes) -> HttpError:
-    shown = quote(line[:_SHOWN].rstrip(b" \t").decode("utf-8", "surrogateescape"))
-    return HttpError(400, f"malformed MIME header{what}: {shown}")
-
-
-def _unfold(lines: list[bytes]) -> list[bytes]:
-    """Joins continuation lines, which start with a space, to their headers."""
-    whole: list[list[bytes]] = []
-    for line in lines:
-        if line[:1] not in (b" ", b"\t"):
-            whole.append([line.rstrip(b" \t")])
-        elif not whole:
-            raise _malformed(" initial line", line)
-        elif b":" not in whole[-1][0]:
-            raise _malformed(": missing colon", whole[-1][0])
-        else:
-            whole[-1].append(line.strip(b" \t"))
-    return [b" ".join(pieces) for pieces in whole]
-
-
-def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
+def parse_head(block: bytes, max_fields: int = MAX_FIELDS) -> Head:
     """Parses the head in `block`: request line and header lines, up to the last one's line feed.
 
     So `block` may end in a carriage return, but only one that belongs to that line's end. Raises HttpError with
@@ -162,7 +85,10 @@ def parse_head(block: bytes, max_fields: int = _MAX_FIELDS) -> Head:
     if hosts and len(hosts) > 1:
         raise HttpError(400, "too many Host headers")
     at_least_11 = version >= (1, 1)
-    length, trailers = _framing(headers, at_least_11, max_fields)
+    if b"Content-Length" in headers or b"Transfer-Encoding" in headers:
+        length, trailers = _framing(headers, at_least_11, max_fields)
+    else:
+        length, trailers = 0, ()
     if version[0] != 1:
         if method == b"PRI" and target.request_uri == b"*" and version == (2, 0):
             raise HttpError(400, "malformed HTTP/2 preface")

@@ -15,7 +15,7 @@ from podkit.server import Server
 
 # a head is cached, in case it is repeated, if that fits the cost of a connection
 _REMEMBERED = 1024  # bytes
-_REMEMBERED_FIELDS = 16
+_REMEMBERED_LINES = 18
 # bytes that Go waits for before it reads the next request; after a POST it skips line ends in them
 _PEEKED = 4
 
@@ -92,6 +92,9 @@ class RequestReader:
 
     def _read_head(self, data: bytes | bytearray) -> Head | None:
         start, limits = self.position, self._server.limits
+        if start == 0 and data == self._last_block and not self.began:
+            self.position = len(data)
+            return self._last_head
         ending = _END.search(data, start + self._searched)
         end, stop = ending.span() if ending else (-1, len(data))
         if stop - start > limits.max_head:
@@ -99,14 +102,14 @@ class RequestReader:
         if end < 0:
             self._watch_head(data)
             return None
-        block = bytes(data[start:end])
+        block = bytes(data[start:stop])
         self.position = stop
         if self.began:
             self._searched, self._checked, self.began = 0, 0, 0.0
         if block == self._last_block:  # clients repeat themselves, on new connections too
             return self._last_head
-        head = parse_head(block, limits.max_header_lines)
-        if end - start <= _REMEMBERED and block.count(b"\n") <= _REMEMBERED_FIELDS:
+        head = parse_head(block[: end - start], limits.max_header_lines)
+        if stop - start <= _REMEMBERED and block.count(b"\n") <= _REMEMBERED_LINES:
             self._last_block, self._last_head = self._server.last_head = block, head
         return head
 

@@ -1,0 +1,103 @@
+"""Header lines, parsed like Go's ``net/textproto``."""
+
+from collections.abc import Callable
+from typing import Final
+
+from podkit.go.header import TOKEN, canonical
+from podkit.go.strconv import quote
+from podkit.limits import Limits
+from podkit.message import HttpError
+
+MAX_FIELDS: Final = Limits().max_header_lines
+_MAX_LINES: Final = 10_000  # including continuation lines, which Go does not count
+
+_SHOWN: Final = 4096  # bytes of a malformed line
+SPACED: Final = b" "  # replaces header names with spaces
+_CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
+_CACHED_LINE: Final = 128  # bytes
+_CACHED_LINES: Final = 512
+# names and values of lines that are likely to be repeated: even if a head is new, most of its lines are not
+_known_lines: Final[dict[bytes, tuple[bytes, bytes]]] = {}
+
+
+def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> dict[bytes, list[bytes]]:
+    """Parses the header or trailer lines in `block`, without an empty line, by canonical name.
+
+    All names with spaces are under SPACED: Go accepts them here, and refuses or drops them later.
+    Raises HttpError in Go's words, which mention trailers: 400 for a malformed line, 431 for too many.
+    """
+    text = block.translate(None, _CONTROLS)
+    clean = len(block) - len(text) == block.count(b"\r\n")  # only the carriage returns of line ends are gone
+    if not clean:
+        text = block.replace(b"\r\n", b"\n")
+    lines = text.split(b"\n", _MAX_LINES)
+    if len(lines) > _MAX_LINES:
+        raise HttpError(431, "message too large")
+    try:
+        return _read_fields(lines, _known_lines, bytes.strip, clean, max_fields)
+    except HttpError:
+        lines = _unfold(lines)  # there is a continuation line
+    # a blank continuation line leaves a trailing space
+    return _read_fields(lines, {}, bytes.lstrip, clean, max_fields)
+
+
+def _read_fields(
+    lines: list[bytes],
+    known: dict[bytes, tuple[bytes, bytes]],
+    strip: Callable[[bytes, bytes], bytes],
+    clean: bool,
+    max_fields: int,
+) -> dict[bytes, list[bytes]]:
+    """Parses lines that are one header each. `clean`: they have no control characters."""
+    if len(lines) > max_fields:
+        raise HttpError(431, "message too large")
+    headers: dict[bytes, list[bytes]] = {}
+    for line in lines:
+        field = known.get(line)
+        if field is None:
+            field = _read_field(line, strip, clean)
+            if len(line) <= _CACHED_LINE:
+                if len(known) >= _CACHED_LINES:
+                    known.clear()
+                known[line] = field
+        name, value = field
+        if name in headers:
+            headers[name].append(value)
+        else:
+            headers[name] = [value]
+    return headers
+
+
+def _read_field(line: bytes, strip: Callable[[bytes, bytes], bytes], clean: bool) -> tuple[bytes, bytes]:
+    name, colon, value = line.partition(b":")
+    if not colon:
+        raise _malformed(": missing colon", line)
+    try:
+        name = canonical(name)
+    except ValueError:
+        if line[:1] == b" " or not TOKEN.fullmatch(name.replace(b" ", b"")):
+            raise _malformed(" line", line) from None
+        name = SPACED
+    if not clean and line.translate(None, _CONTROLS) != line:
+        raise _malformed(" line", line)
+    return name, strip(value, b" \t")
+
+
+def _malformed(what: str, line: bytes) -> HttpError:
+    shown = quote(line[:_SHOWN].rstrip(b" \t").decode("utf-8", "surrogateescape"))
+    return HttpError(400, f"malformed MIME header{what}: {shown}")
+
+
+def _unfold(lines: list[bytes]) -> list[bytes]:
+    """Joins continuation lines, which start with a space, to their headers."""
+    whole: list[list[bytes]] = []
+    for line in lines:
+        if line[:1] not in (b" ", b"\t"):
+            whole.append([line.rstrip(b" \t")])
+        elif not whole:
+            raise _malformed(" initial line", line)
+        elif b":" not in whole[-1][0]:
+            raise _malformed(": missing colon", whole[-1][0])
+        else:
+            whole[-1].append(line.strip(b" \t"))
+    return [b" ".join(pieces) for pieces in whole]
