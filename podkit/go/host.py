@@ -8,7 +8,7 @@ from podkit.go.percent import unescape
 from podkit.go.strconv import quote
 
 _PLAIN: Final = re.compile(rb"[A-Za-z0-9.\-:]*")
-_VALID: Final = b"!$%&()*+,-.:;=[]'_~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_VALID: Final = re.compile(rb"[A-Za-z0-9!$%&()*+,\-.:;=\[\]'_~]*")
 _USER: Final = re.compile(rb"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*")
 _NAME: Final = re.compile(
     rb"(?:[A-Za-z0-9\-_.~!$&'()*+,;=:\]<>\"\x80-\xff]++|%25|%[89A-Fa-f][0-9A-Fa-f])*+",
@@ -49,7 +49,7 @@ def _parse_ipv6(host: bytes) -> bytes:
 
 def is_valid_host(host: bytes) -> bool:
     """Whether a Host header may have this value (``httpguts.ValidHostHeader``)."""
-    return not host.translate(None, _VALID)
+    return _VALID.fullmatch(host) is not None
 
 
 def render_host(host: bytes) -> bytes:

@@ -26,36 +26,31 @@ def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> dict[bytes, list
     All names with spaces are under SPACED: Go accepts them here, and refuses or drops them later.
     Raises HttpError in Go's words, which mention trailers: 400 for a malformed line, 431 for too many.
     """
-    text = block.translate(None, _CONTROLS)
-    clean = len(block) - len(text) == block.count(b"\r\n")  # only the carriage returns of line ends are gone
-    if not clean:
-        text = block.replace(b"\r\n", b"\n")
-    lines = text.split(b"\n", _MAX_LINES)
+    lines = block.replace(b"\r\n", b"\n").split(b"\n", _MAX_LINES)
     if len(lines) > _MAX_LINES:
         raise HttpError(431, "message too large")
     try:
-        return _read_fields(lines, _known_lines, bytes.strip, clean, max_fields)
+        return _read_fields(lines, _known_lines, bytes.strip, max_fields)
     except HttpError:
         lines = _unfold(lines)  # there is a continuation line
     # a blank continuation line leaves a trailing space
-    return _read_fields(lines, {}, bytes.lstrip, clean, max_fields)
+    return _read_fields(lines, {}, bytes.lstrip, max_fields)
 
 
 def _read_fields(
     lines: list[bytes],
     known: dict[bytes, tuple[bytes, bytes]],
     strip: Callable[[bytes, bytes], bytes],
-    clean: bool,
     max_fields: int,
 ) -> dict[bytes, list[bytes]]:
-    """Parses lines that are one header each. `clean`: they have no control characters."""
+    """Parses lines that are one header each."""
     if len(lines) > max_fields:
         raise HttpError(431, "message too large")
     headers: dict[bytes, list[bytes]] = {}
     for line in lines:
         field = known.get(line)
         if field is None:
-            field = _read_field(line, strip, clean)
+            field = _read_field(line, strip)
             if len(line) <= _CACHED_LINE:
                 if len(known) >= _CACHED_LINES:
                     known.clear()
@@ -68,7 +63,7 @@ def _read_fields(
     return headers
 
 
-def _read_field(line: bytes, strip: Callable[[bytes, bytes], bytes], clean: bool) -> tuple[bytes, bytes]:
+def _read_field(line: bytes, strip: Callable[[bytes, bytes], bytes]) -> tuple[bytes, bytes]:
     name, colon, value = line.partition(b":")
     if not colon:
         raise _malformed(": missing colon", line)
@@ -78,7 +73,7 @@ def _read_field(line: bytes, strip: Callable[[bytes, bytes], bytes], clean: bool
         if line[:1] == b" " or not TOKEN.fullmatch(name.replace(b" ", b"")):
             raise _malformed(" line", line) from None
         name = SPACED
-    if not clean and line.translate(None, _CONTROLS) != line:
+    if line.translate(None, _CONTROLS) != line:
         raise _malformed(" line", line)
     return name, strip(value, b" \t")
 
