@@ -9,7 +9,7 @@ from podkit.connections import Connections
 from podkit.go.date import render_date
 from podkit.limits import Limits
 from podkit.log import AccessLog
-from podkit.message import UNREADABLE, Client, Head, Tls, render_address
+from podkit.message import UNREADABLE, Client, Head, Response, Tls, render_address
 from podkit.routes import FindRoute
 from podkit.turns import Turns
 
@@ -60,6 +60,7 @@ class Server:
         self.connections = Connections(self.room, self.limits.connection_cost)
         self.newest: Client | None = None
         self.last_head: tuple[bytes | None, Head] = None, UNREADABLE  # of HTTP/1.1, and its parsed form
+        self.last_answer: tuple[Response | None, bytes, bytes] = None, b"", b""  # its Date line, and all of it
         self.answered = 0  # requests
         self._worker = worker
         self._numbers = itertools.count(1)

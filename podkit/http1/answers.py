@@ -12,6 +12,8 @@ from podkit.message import Block, Delayed, Request, Response
 from podkit.server import Server
 from podkit.turns import Turn
 
+_REMEMBERED = 2048  # bytes of an answer, in case an endpoint gives it again
+
 
 def _no_longer_of_interest() -> None:
     """A callback that does nothing."""
@@ -63,13 +65,21 @@ class Answers:
 
     def render(self, request: Request, response: Response, is_last: bool, start: float, now: float) -> bytes:
         """Renders an answer, without the body if that is streamed. The request arrived at `start`."""
-        self.is_over = is_last or closes(request.head, response)
-        if self._server.access_log is not None:
-            log_answer(self._server, request, response, start)
-        date_line = self._server.clock.date_line(now)
-        if type(response.body) is bytes:
-            return render_answer(request.head, response, self.is_over, date_line)
-        return render_head(request.head, response, self.is_over, date_line)
+        server, head = self._server, request.head
+        self.is_over = is_last or closes(head, response)
+        if server.access_log is not None:
+            log_answer(server, request, response, start)
+        date_line = server.clock.date_line(now)
+        if type(response.body) is not bytes:
+            return render_head(head, response, self.is_over, date_line)
+        is_usual = not self.is_over and head.method == b"GET" and head.version == (1, 1)
+        last, last_date_line, rendered = server.last_answer
+        if response is last and date_line is last_date_line and is_usual:
+            return rendered
+        rendered = render_answer(head, response, self.is_over, date_line)
+        if is_usual and len(rendered) <= _REMEMBERED:
+            server.last_answer = response, date_line, rendered
+        return rendered
 
     def wait(self, request: Request, delayed: Delayed, is_last: Callable[[], bool], start: float) -> None:
         """Sends an answer after a delay."""
