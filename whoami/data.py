@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from time import time
 
 from podkit.go.date import parse_date, render_date
@@ -14,6 +14,7 @@ _PATTERN = b"-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BLOCK = 1 << 18  # bytes per write
 _KNOWN = {1: 511, 2: 4096}  # bytes up to which the original announces a stream's length for HEAD
 _SMALL = 16 * 1024  # answers up to this size are one block
+_CACHED_QUERY = 64  # bytes
 _SMALL_BLOCK = memoryview(_PATTERN * (_SMALL // len(_PATTERN) + 2))
 _UNITS = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
 _DISPOSITION = (b"Content-Disposition", b"Attachment")
@@ -24,19 +25,35 @@ _BYTES = (b"Accept-Ranges", b"bytes")
 
 def data(request: Request) -> Response:
     """Answers ``size`` bytes of a pattern between two bars; with ``attachment=true`` as a download."""
-    query = parse_query(request.head.query)
-    try:
-        size = max(0, parse_int(query.get("size", "")))
-    except ValueError:
-        size = 1
-    size = wrap_int64(size * _UNITS.get(query.get("unit", "").lower(), 1))
-    if is_on(query, "attachment"):
-        return _attachment(request.head, size - 1)  # the original's attachments are one byte shorter
+    head = request.head
+    size, is_attachment = (_known_wish if len(head.query) <= _CACHED_QUERY else _read_wish)(head.query)
+    if is_attachment:
+        return _attachment(head, size - 1)  # the original's attachments are one byte shorter
     if size < 2:
         return Response()
-    if request.head.method == b"HEAD" and size > _KNOWN[request.head.version[0]]:
+    if head.method == b"HEAD" and size > _KNOWN[head.version[0]]:
         return Response(200, (PLAIN_TEXT,))
-    return _response(request.head, 200, (PLAIN_TEXT,), 0, size, size)
+    if head.method != b"HEAD" and size <= _SMALL:
+        return _small(size)
+    return _response(head, 200, (PLAIN_TEXT,), 0, size, size)
+
+
+def _read_wish(query: bytes) -> tuple[int, bool]:
+    """The size that a query asks for, and whether as an attachment."""
+    wish = parse_query(query)
+    try:
+        size = max(0, parse_int(wish.get("size", "")))
+    except ValueError:
+        size = 1
+    return wrap_int64(size * _UNITS.get(wish.get("unit", "").lower(), 1)), is_on(wish, "attachment")
+
+
+_known_wish = lru_cache(maxsize=64)(_read_wish)
+
+
+@lru_cache(maxsize=16)
+def _small(size: int) -> Response:
+    return Response(200, (PLAIN_TEXT,), b"".join(pattern(0, size, size)))
 
 
 @cache
