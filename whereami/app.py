@@ -30,7 +30,7 @@ def build_routes(pod: Pod, log: Callable[[str], None]) -> FindRoute:
 
     def you_have_hit(request: Request) -> Response:
         log(f"Received request from {request.remote_addr.rpartition(':')[0].strip('[]')}")
-        return Response(body=f"You've hit {pod.hostname} on this node: {pod.node_name}\n".encode())
+        return pod.rendered(_render)
 
     route = Route(you_have_hit)
 
@@ -38,3 +38,7 @@ def build_routes(pod: Pod, log: Callable[[str], None]) -> FindRoute:
         return route
 
     return every
+
+
+def _render(pod: Pod) -> Response:
+    return Response(body=f"You've hit {pod.hostname} on this node: {pod.node_name}\n".encode())

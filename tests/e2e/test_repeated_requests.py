@@ -40,3 +40,28 @@ def test_a_head_that_is_refused_stays_refused(whoami: Server) -> None:
                 answer = client.read()
                 assert answer is not None
                 assert answer.status == 400
+
+
+def test_an_answer_to_all_fits_each_request(whoami: Server) -> None:
+    """/bench always answers the same, but what frames it depends on the request."""
+    usual = request("/bench")
+    others = {
+        usual.replace(b"GET", b"HEAD"): b"",
+        usual.replace(b"HTTP/1.1", b"HTTP/1.0\r\nConnection: keep-alive"): b"1",
+        usual.replace(b"GET", b"PUT"): b"1",
+    }
+    with whoami.connect() as client:
+        for other, body in others.items():
+            for raw, expected in ((usual, b"1"), (usual, b"1"), (other, body)):
+                client.send(raw)
+                answer = client.read(raw)
+                assert answer is not None
+                assert (answer.version.encode() in raw, answer.status, answer.body) == (True, 200, expected)
+                assert answer.header("Connection") == "keep-alive"
+    with whoami.connect() as client:
+        client.send(usual + request("/bench", "Connection: close"))
+        first, last = client.read(), client.read()
+        assert first is not None
+        assert last is not None
+        assert (first.header("Connection"), last.header("Connection")) == ("keep-alive", "close")
+        assert client.read() is None
