@@ -145,6 +145,7 @@ class Response(NamedTuple):
     body: Body = b""
     length: int | None = None
     trailers: Fields = ()  # HTTP/2 only
+    is_kept: bool = False  # the endpoint gives this object again, so it is rendered once a second
 
 
 class Delayed(NamedTuple):

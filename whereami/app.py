@@ -41,4 +41,4 @@ def build_routes(pod: Pod, log: Callable[[str], None]) -> FindRoute:
 
 
 def _render(pod: Pod) -> Response:
-    return Response(body=f"You've hit {pod.hostname} on this node: {pod.node_name}\n".encode())
+    return Response(body=f"You've hit {pod.hostname} on this node: {pod.node_name}\n".encode(), is_kept=True)

@@ -53,7 +53,7 @@ _known_wish = lru_cache(maxsize=64)(_read_wish)
 
 @lru_cache(maxsize=16)
 def _small(size: int) -> Response:
-    return Response(200, (PLAIN_TEXT,), b"".join(pattern(0, size, size)))
+    return Response(200, (PLAIN_TEXT,), b"".join(pattern(0, size, size)), is_kept=True)
 
 
 @cache

@@ -12,8 +12,6 @@ from podkit.message import Block, Delayed, Request, Response
 from podkit.server import Server
 from podkit.turns import Turn
 
-_REMEMBERED = 2048  # bytes of an answer, in case an endpoint gives it again
-
 
 def _no_longer_of_interest() -> None:
     """A callback that does nothing."""
@@ -72,12 +70,11 @@ class Answers:
         date_line = server.clock.date_line(now)
         if type(response.body) is not bytes:
             return render_head(head, response, self.is_over, date_line)
-        is_usual = not self.is_over and head.method == b"GET" and head.version == (1, 1)
+        if not response.is_kept or self.is_over or head.method != b"GET" or head.version != (1, 1):
+            return render_answer(head, response, self.is_over, date_line)
         last, last_date_line, rendered = server.last_answer
-        if response is last and date_line is last_date_line and is_usual:
-            return rendered
-        rendered = render_answer(head, response, self.is_over, date_line)
-        if is_usual and len(rendered) <= _REMEMBERED:
+        if response is not last or date_line is not last_date_line:
+            rendered = render_answer(head, response, False, date_line)
             server.last_answer = response, date_line, rendered
         return rendered
 
