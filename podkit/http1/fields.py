@@ -1,6 +1,7 @@
 """Header lines, parsed like Go's ``net/textproto``."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from podkit.go.header import TOKEN, canonical
@@ -15,9 +16,7 @@ _SHOWN: Final = 4096  # bytes of a malformed line
 SPACED: Final = b" "  # replaces header names with spaces
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0B, 0x20), 0x7F))
 _CACHED_LINE: Final = 128  # bytes
-_CACHED_LINES: Final = 512
-# names and values of lines that are likely to be repeated: even if a head is new, most of its lines are not
-_known_lines: Final[dict[bytes, tuple[bytes, bytes]]] = {}
+Read = Callable[[bytes], tuple[bytes, bytes]]
 
 
 def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> dict[bytes, list[bytes]]:
@@ -30,32 +29,19 @@ def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> dict[bytes, list
     if len(lines) > _MAX_LINES:
         raise HttpError(431, "message too large")
     try:
-        return _read_fields(lines, _known_lines, bytes.strip, max_fields)
+        return _read_fields(lines, _known_field, _read_field, max_fields)
     except HttpError:
         lines = _unfold(lines)  # there is a continuation line
-    # a blank continuation line leaves a trailing space
-    return _read_fields(lines, {}, bytes.lstrip, max_fields)
+    return _read_fields(lines, _read_unfolded, _read_unfolded, max_fields)
 
 
-def _read_fields(
-    lines: list[bytes],
-    known: dict[bytes, tuple[bytes, bytes]],
-    strip: Callable[[bytes, bytes], bytes],
-    max_fields: int,
-) -> dict[bytes, list[bytes]]:
+def _read_fields(lines: list[bytes], read_short: Read, read: Read, max_fields: int) -> dict[bytes, list[bytes]]:
     """Parses lines that are one header each."""
     if len(lines) > max_fields:
         raise HttpError(431, "message too large")
     headers: dict[bytes, list[bytes]] = {}
     for line in lines:
-        field = known.get(line)
-        if field is None:
-            field = _read_field(line, strip)
-            if len(line) <= _CACHED_LINE:
-                if len(known) >= _CACHED_LINES:
-                    known.clear()
-                known[line] = field
-        name, value = field
+        name, value = read_short(line) if len(line) <= _CACHED_LINE else read(line)
         if name in headers:
             headers[name].append(value)
         else:
@@ -63,7 +49,7 @@ def _read_fields(
     return headers
 
 
-def _read_field(line: bytes, strip: Callable[[bytes, bytes], bytes]) -> tuple[bytes, bytes]:
+def _read_field(line: bytes, strip: Callable[[bytes, bytes], bytes] = bytes.strip) -> tuple[bytes, bytes]:
     name, colon, value = line.partition(b":")
     if not colon:
         raise _malformed(": missing colon", line)
@@ -76,6 +62,14 @@ def _read_field(line: bytes, strip: Callable[[bytes, bytes], bytes]) -> tuple[by
     if line.translate(None, _CONTROLS) != line:
         raise _malformed(" line", line)
     return name, strip(value, b" \t")
+
+
+# even if a head is new, most of its lines have been seen before
+_known_field: Read = lru_cache(maxsize=512)(_read_field)
+
+
+def _read_unfolded(line: bytes) -> tuple[bytes, bytes]:
+    return _read_field(line, bytes.lstrip)  # a blank continuation line leaves a trailing space
 
 
 def _malformed(what: str, line: bytes) -> HttpError:
