@@ -1,1 +1,1 @@
-"""HTTP/2 (RFC 9113) on the h2 library."""
+"""HTTP/2 (RFC 9113): connections, frames, header blocks, streams, answers."""
