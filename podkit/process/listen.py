@@ -11,7 +11,16 @@ from typing import Final
 from podkit.errors import ListenError
 
 _BACKLOG: Final = 1024
-_UNSENT: Final = 128 << 10  # bytes that the kernel takes beyond the client's window; by default megabytes
+# socket options that connections inherit, where the system has them
+_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+    # bytes that the kernel takes beyond the client's window; by default megabytes
+    (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", 128 << 10),
+    # seconds, as in Go, after which idle clients are probed, so that vanished ones are noticed
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 15),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 15),
+)
 _SO_ATTACH_FILTER: Final = 26
 # classic BPF (man 7 socket, SO_ATTACH_FILTER; linux/filter.h): code, jump if true, jump if false, value
 _REFUSE_SYN: Final = (
@@ -57,9 +66,9 @@ def _bind(family: socket.AddressFamily, address: str, port: int, *options: int) 
         # processes, need SO_REUSEADDR
         for option in (socket.SO_REUSEADDR, *options):
             listener.setsockopt(socket.SOL_SOCKET, option, 1)
-        # inherited by connections
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+        for level, name, value in _OPTIONS:
+            if hasattr(socket, name):
+                listener.setsockopt(level, getattr(socket, name), value)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((address, port))

@@ -162,6 +162,26 @@ async def test_the_kernel_holds_little_for_a_client_that_does_not_read() -> None
     await server.drain(0)
 
 
+async def test_clients_that_vanish_are_noticed() -> None:
+    """The kernel probes idle ones, after as many seconds as in Go."""
+    found = list[int]()
+
+    class Watched(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted = transport.get_extra_info("socket")
+            found.append(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+                found.append(accepted.getsockopt(socket.IPPROTO_TCP, option))
+
+    (listener,) = bind(0)
+    acceptor = Acceptor(Server(find_route), listener, Watched)
+    acceptor.start()
+    with socket.create_connection(("127.0.0.1", listener.getsockname()[1]), PATIENCE):
+        await until(lambda: len(found) == 3)
+    await acceptor.finish()
+    assert found == [1, 15, 15]
+
+
 class Short(socket.socket):
     """A listener whose process has no file descriptor left, while it is set."""
 
