@@ -25,6 +25,9 @@ from podkit.server import Clock
 NO_TABLE: Final = b"\x20"  # precedes our first block: our table has size 0
 _FIELD_OVERHEAD: Final = 32  # bytes that a field adds to the size of a list
 _STEP: Final = 4096  # bytes to decode at once
+_HELD: Final = (
+    3  # memory for a block and a text in it, relative to the block: Huffman codes have at least 5 bits
+)
 _CACHED: Final = 64  # bytes; longer values are not cached
 _STATIC: Final = {field: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
 _NAMES: Final = {field[0]: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
@@ -37,7 +40,7 @@ class Decoder:
         self._max_size = max_size
         self._max_fields = max_fields
         self._table = HeaderTable()
-        self.size = 0  # bytes of a large block and its fields, while it is being decoded
+        self.size = 0  # bytes held for a block while it is being decoded
 
     def decode(self, block: bytes) -> Generator[int, None, tuple[list[tuple[bytes, bytes]], int, bool]]:
         """A block's fields, their size (RFC 9113, 6.5.2), and whether it leaves the table unchanged.
@@ -45,6 +48,7 @@ class Decoder:
         It takes steps, and yields the work of each in bytes. Raises ConnectionFault: after an incompletely
         decoded block, no other can be decoded.
         """
+        self.size = _HELD * len(block)
         try:
             return (yield from self._decode(block))
         except (IndexError, HPACKError):
@@ -89,7 +93,7 @@ class Decoder:
             if size > self._max_size or len(fields) > self._max_fields:
                 raise ConnectionFault(Code.ENHANCE_YOUR_CALM)
             if size - noted >= _STEP:
-                self.size = len(block) + size
+                self.size = _HELD * len(block) + size
                 yield size - noted
                 noted = size
         yield size - noted
