@@ -38,7 +38,7 @@ class Answers:
         self._finished = finished
         self.is_over = False  # the last answer has been sent
         self.is_busy = False  # no other answer can be sent now
-        self._late: asyncio.TimerHandle | None = None  # creates a delayed answer
+        self._late: asyncio.TimerHandle | Turn | None = None  # creates a delayed answer
         self._task: asyncio.Task[None] | None = None  # relays blocks that take time
         self._stream: tuple[Request, Iterator[Block]] | None = None  # a request, and the rest of its answer
         self._turn: Turn | None = None  # sends some of them
@@ -90,8 +90,11 @@ class Answers:
             else:
                 self._transport.abort()
 
+        def ring() -> None:
+            self._late = self._server.turns.put_off(due)  # thousands may be due at once
+
         self._kept = request.size
-        self._late = asyncio.get_running_loop().call_later(delayed.seconds, due)
+        self._late = asyncio.get_running_loop().call_later(delayed.seconds, ring)
         self.is_busy = True
 
     def give(self, request: Request, response: Response, is_last: bool, start: float) -> None:
@@ -172,7 +175,10 @@ class Answers:
 
     def takes_longer_than(self, seconds: float) -> bool:
         """Whether the answer in progress is known to begin only after `seconds`."""
-        return self._late is not None and self._late.when() - asyncio.get_running_loop().time() > seconds
+        late = self._late
+        if late is None or isinstance(late, Turn):
+            return False
+        return late.when() - asyncio.get_running_loop().time() > seconds
 
     def cancel(self) -> None:
         """Cancels the answer, because the client is gone."""

@@ -90,17 +90,19 @@ class Answers:
         if isinstance(answer, Response):
             self.respond(stream, request, answer)
         elif isinstance(answer, Delayed):
-            loop = asyncio.get_running_loop()
-            stream.maker = loop.call_later(answer.seconds, self._give_late, stream, request, answer)
+            due = partial(self._give_late, stream, request, answer)
+            turns = self._server.turns  # thousands may be due at once
+            stream.maker = asyncio.get_running_loop().call_later(answer.seconds, turns.put_off, due)
         elif isinstance(answer, Dialogue):
             self._hold(stream, request, answer)
         else:  # a proxy treats this as a broken connection; no request here asks for a WebSocket
             self._streams.reset(stream.id, Code.INTERNAL_ERROR)
 
     def _give_late(self, stream: Stream, request: Request, delayed: Delayed) -> None:
-        stream.maker = None
-        self._when_of_use(stream, lambda: self._give(stream, request, respond(request, delayed)))
-        self._wake()
+        if stream.id in self._streams.open:
+            stream.maker = None
+            self._when_of_use(stream, lambda: self._give(stream, request, respond(request, delayed)))
+            self._wake()
 
     def respond(self, stream: Stream, request: Request, response: Response) -> None:
         """Sends a response."""

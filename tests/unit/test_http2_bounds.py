@@ -456,6 +456,20 @@ async def test_dear_requests_take_turns() -> None:
     await everything_is_given_back(shop, peer, other)
 
 
+async def test_answers_that_are_due_at_once_take_turns() -> None:
+    """Thousands of clients may wait for the same moment."""
+    shop = Shop(turn_time=0)
+    peer = Peer(shop.server)
+    await peer.ask(*[peer.headers(number, *get("/later")) for number in range(1, 41, 2)])
+    time.sleep(0.05)  # noqa: ASYNC251  # all are due now
+    while not peer.fields:
+        await peer.settle(1)
+    assert len(peer.fields) < 5
+    await peer.settle()
+    assert len(peer.fields) == 20
+    await everything_is_given_back(shop, peer)
+
+
 async def test_answers_are_written_together() -> None:
     """Those of one turn in one write."""
     shop = Shop()
