@@ -71,7 +71,7 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    async def until(self, condition: str, within: float = PATIENCE) -> None:
+    async def until(self, condition: str, within: float = 4 * PATIENCE) -> None:
         """Waits for a condition."""
         holds = await self.evaluate(
             f"""new Promise(done => {{

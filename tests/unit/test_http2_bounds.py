@@ -430,7 +430,7 @@ async def test_a_read_is_worked_off_in_turns() -> None:
     await peer.settle()
     peer.send(*[peer.headers(number) for number in range(1, 1001, 2)])
     answered = sum(isinstance(frame, HeadersFrame) for frame in peer.new())
-    assert 10 < answered <= 64
+    assert 0 < answered <= 64
     assert not peer.wire.reads
     other = Peer(shop.server)
     assert await other.outcome(other.headers(1)) == "answer 200"
