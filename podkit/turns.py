@@ -51,7 +51,7 @@ class Turns:
         self._go_on()
 
     def _go_on(self) -> None:
-        self.is_full = bool(self._waiting or self._rest or self._spent >= self._seconds)
+        self.is_full = bool(self._waiting or self._rest or self._spent > self._seconds)
         if not self._is_due and (self.is_full or self._spent):
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._work)

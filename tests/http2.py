@@ -209,8 +209,13 @@ class Peer(Speaker):
         self.wire.protocol.data_received(serialize(*parts))
 
     async def settle(self, turns: int = 50) -> list[Any]:
-        """Lets the server work; returns the frames received meanwhile."""
-        for _ in range(turns):
+        """Lets the server work for some turns of the loop; from 50, also until it has put nothing off.
+
+        Returns the frames received meanwhile.
+        """
+        left = turns
+        while left > 0 or (turns >= 50 and self.server.turns.is_full):  # each turn counts
+            left -= 1
             await asyncio.sleep(0)
         return self.new()
 

@@ -47,6 +47,7 @@ class Shop:
             b"/bench": Route(lambda request: Response(body=b"1")),
             b"/big": Route(lambda request: Response(body=bytes(100_000))),
             b"/later": Route(lambda request: Delayed(0.02, lambda: self.echo(request))),
+            b"/soon": Route(lambda request: Delayed(0.3, lambda: self.echo(request))),
             b"/much-later": Route(lambda request: Delayed(60, lambda: self.echo(request))),
             b"/shared": Route(lambda request: Response(body=[memoryview(bytes(100_000))])),
             b"/gate": Route(lambda request: Response(body=self.wait())),
@@ -460,8 +461,8 @@ async def test_answers_that_are_due_at_once_take_turns() -> None:
     """Thousands of clients may wait for the same moment."""
     shop = Shop(turn_time=0)
     peer = Peer(shop.server)
-    await peer.ask(*[peer.headers(number, *get("/later")) for number in range(1, 41, 2)])
-    time.sleep(0.05)  # noqa: ASYNC251  # all are due now
+    await peer.ask(*[peer.headers(number, *get("/soon")) for number in range(1, 41, 2)])
+    time.sleep(0.35)  # noqa: ASYNC251  # all are due now
     while not peer.fields:
         await peer.settle(1)
     assert len(peer.fields) < 5
