@@ -50,7 +50,8 @@ class Server:
             self._gather(self.process.stdout, self.out),
             self._gather(self.process.stderr, self.err),
         ]
-        wait_for(lambda: self._started() or self.process.poll() is not None)
+        # a container may have to wait for others that are built and started at the same time
+        wait_for(lambda: self._started() or self.process.poll() is not None, within=6 * PATIENCE)
         found = self._started()
         assert found, f"{command} did not start: {self.err}"
         self.port = int(found[1])

@@ -38,11 +38,14 @@ class Labs:
         self.compose("up", "--detach", "--no-build")
         self.port = int(self.compose("port", "nginx", "8080").strip().rpartition(":")[2])
         for name in REPLICAS:
-            wait_for(partial(self.serves, name), within=30)
+            wait_for(partial(self.serves, name), within=60)
 
     def serves(self, service: str) -> bool:
-        """Whether nginx finds a replica of a service."""
-        return self.get(f"{service}.localhost").status == 200
+        """Whether nginx finds a replica of a service; until it listens, Docker resets connections."""
+        try:
+            return self.get(f"{service}.localhost").status == 200
+        except OSError:
+            return False
 
     def get(self, host: str, path: str = "/", *headers: str) -> Answer:
         """The answer to a request for a host, through nginx."""
