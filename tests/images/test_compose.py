@@ -41,10 +41,10 @@ class Labs:
             wait_for(partial(self.serves, name), within=60)
 
     def serves(self, service: str) -> bool:
-        """Whether nginx finds a replica of a service; until it listens, Docker resets connections."""
+        """Whether nginx finds a replica of a service; until it listens, Docker resets or closes connections."""
         try:
             return self.get(f"{service}.localhost").status == 200
-        except OSError:
+        except (OSError, AssertionError):
             return False
 
     def get(self, host: str, path: str = "/", *headers: str) -> Answer:
