@@ -198,7 +198,7 @@ class Terminal:
 
     def read_until(self, text: str) -> str:
         """The output so far, once it contains a text, or all of it at the end."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + 3 * PATIENCE
         while text not in self.text or not text:
             assert time.monotonic() < deadline, self.text
             if select.select([self.master], [], [], 0.1)[0]:
