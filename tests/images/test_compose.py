@@ -88,7 +88,8 @@ def test_requests_spread_over_all_replicas(labs: Labs, name: str) -> None:
     """Every replica of a service answers some of the requests that nginx gets for it."""
     replicas = {container[:12] for container in labs.containers(name)}
     assert len(replicas) == REPLICAS[name]
-    assert {hit(labs.get(f"{name}.localhost")) for _ in range(ENOUGH)} == replicas
+    # nginx leaves out a replica that it found closed, for a while
+    wait_for(lambda: {hit(labs.get(f"{name}.localhost")) for _ in range(ENOUGH)} == replicas, within=60)
 
 
 @pytest.mark.parametrize(
