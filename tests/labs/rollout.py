@@ -54,7 +54,7 @@ class Service:
     async def _forward(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         try:
             pod = self._random.choice(self._rules)
-            async with asyncio.timeout(1):  # a removed pod does not even refuse
+            async with asyncio.timeout(1.2 * LAG):  # a removed pod does not even refuse; a busy one may be slow
                 server, to_server = await asyncio.open_connection(pod.address, pod.port)
         except (OSError, IndexError):
             back.transport.abort()
