@@ -1,6 +1,7 @@
 """Header names and lists, parsed like Go's ``net/textproto`` and ``net/http``."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -13,7 +14,7 @@ _NEVER_TRAILERS: Final = re.compile(
 # methods that usually have no body
 LACKS_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"PROPFIND", b"SEARCH", b"CONNECT"))
 _BAD_ELEMENT: Final = re.compile(rb"(?:^|,)(?![ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*(?:,|$))")
-CACHED_NAME: Final = 64
+_CACHED_NAME: Final = 64
 _LOOKED_AT: Final = 8192  # bytes of a header's lists that are searched for a token
 _CASE: Final = ord("a") ^ ord("A")
 _AFTER_DASH: Final = bytes(_CASE if byte == ord("-") else 0 for byte in range(256))
@@ -22,7 +23,7 @@ _LETTER: Final = bytes(_CASE if ord("a") <= byte <= ord("z") else 0 for byte in 
 
 def canonical(name: bytes) -> bytes:
     """A header name as Go writes it: ``x-real-ip`` is ``X-Real-Ip``. ValueError if it is not a token."""
-    return known_canonical(name) if len(name) <= CACHED_NAME else _canonical(name)
+    return _known_canonical(name) if len(name) <= _CACHED_NAME else _canonical(name)
 
 
 def _canonical(name: bytes) -> bytes:
@@ -35,8 +36,8 @@ def _canonical(name: bytes) -> bytes:
     return (int.from_bytes(lower) ^ after_dash & letters).to_bytes(size)
 
 
-# cached for names of up to CACHED_NAME bytes
-known_canonical = lru_cache(maxsize=1024)(_canonical)
+# cached for names of up to _CACHED_NAME bytes
+_known_canonical = lru_cache(maxsize=1024)(_canonical)
 
 
 @lru_cache(maxsize=16)
@@ -49,14 +50,19 @@ def _word(token: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?<![^ \t,])%s(?![^ \t,])" % re.escape(token), re.IGNORECASE)
 
 
-def has_element(values: list[bytes] | None, token: bytes) -> bool:
-    """Whether one of a header's comma-separated lists contains the token (``HeaderValuesContainsToken``)."""
+def _looked_at(values: list[bytes] | None) -> Iterator[bytes]:
+    """The part of a header's lists that is searched."""
     left = _LOOKED_AT
     for value in values or ():
-        if _element(token).search(value, 0, max(0, left)):
-            return True
+        if left <= 0:
+            return
+        yield value[:left]
         left -= len(value)
-    return False
+
+
+def has_element(values: list[bytes] | None, token: bytes) -> bool:
+    """Whether one of a header's comma-separated lists contains the token (``HeaderValuesContainsToken``)."""
+    return any(_element(token).search(value) for value in _looked_at(values))
 
 
 def has_token(value: bytes, token: bytes) -> bool:
@@ -66,12 +72,10 @@ def has_token(value: bytes, token: bytes) -> bool:
 
 def leads_to(values: list[bytes] | None, token: bytes) -> bool:
     """Like ``has_element``, but a list ends at the first element that is not a token (gorilla/websocket)."""
-    left = _LOOKED_AT
-    for value in values or ():
-        bad = _BAD_ELEMENT.search(value, 0, max(0, left))
-        if has_element([value[: bad.start() if bad else max(0, left)]], token):
+    for value in _looked_at(values):
+        bad = _BAD_ELEMENT.search(value)
+        if has_element([value[: bad.start()] if bad else value], token):
             return True
-        left -= len(value)
     return False
 
 

@@ -25,9 +25,7 @@ from podkit.server import Clock
 NO_TABLE: Final = b"\x20"  # precedes our first block: our table has size 0
 _FIELD_OVERHEAD: Final = 32  # bytes that a field adds to the size of a list
 _STEP: Final = 4096  # bytes to decode at once
-_HELD: Final = (
-    3  # memory for a block and a text in it, relative to the block: Huffman codes have at least 5 bits
-)
+_HELD: Final = 4  # bytes held for each byte of a block: itself, a text in it, and that text decoded
 _CACHED: Final = 64  # bytes; longer values are not cached
 _STATIC: Final = {field: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
 _NAMES: Final = {field[0]: number for number, field in reversed([*enumerate(HeaderTable.STATIC_TABLE, 1)])}
