@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hpack import Decoder, Encoder
+from hpack.hpack import encode_integer
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -340,10 +341,9 @@ async def test_a_header_block_is_bounded() -> None:
 
 def huffman_coded(stream_id: int, code: bytes) -> list[Frame]:
     """A request for / with a field of Huffman code."""
-    start = Encoder().encode(get("/")) + b"\0\1x" + bytes((0xFF, *(0x80 | len(code) - 127 & 0x7F,)))
-    size = len(code) - 127 >> 7
-    start += bytes((0x80 | size & 0x7F, size >> 7))
-    block = start + code
+    length = encode_integer(len(code), 7)
+    length[0] |= 0x80
+    block = Encoder().encode(get("/")) + b"\0\1x" + length + code
     pieces = [block[at : at + 16_384] for at in range(0, len(block), 16_384)]
     last = ContinuationFrame(stream_id, pieces.pop(), flags=["END_HEADERS"])
     first = HeadersFrame(stream_id, pieces[0], flags=END)
