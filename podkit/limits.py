@@ -23,6 +23,7 @@ class Limits:
     max_skipped_body: int = 256 << 10  # a body that the endpoint does not read, as in Go
     max_chunk_line: int = 4096  # a chunk's size line with its extensions
     read_ahead: int = 64 << 10  # buffered input while an answer is in progress
+    max_unsent: int = 128 << 10  # taken by the kernel beyond a client's window; by default megabytes
     max_streams: int = 250  # concurrent, per HTTP/2 connection
     window: int = 1 << 20  # flow-control window of an HTTP/2 stream and connection
     max_message: int = 16 << 20  # a WebSocket message

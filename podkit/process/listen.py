@@ -9,13 +9,13 @@ from contextlib import suppress
 from typing import Final
 
 from podkit.errors import ListenError
+from podkit.limits import Limits
 
 _BACKLOG: Final = 1024
 # socket options that connections inherit, where the system has them
 _OPTIONS: Final = (
     (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-    # bytes that the kernel takes beyond the client's window; by default megabytes
-    (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", 128 << 10),
+    (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", Limits().max_unsent),
     # seconds, as in Go, after which idle clients are probed, so that vanished ones are noticed
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
     (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 15),
