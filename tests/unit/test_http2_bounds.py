@@ -441,7 +441,7 @@ async def test_a_read_is_worked_off_in_turns() -> None:
     await everything_is_given_back(shop, peer, other)
 
 
-async def test_dear_requests_take_turns() -> None:
+async def test_expensive_requests_take_turns() -> None:
     """However few bytes they have."""
     shop = Shop(turn_time=0)
     peer, other = Peer(shop.server), Peer(shop.server)
@@ -469,6 +469,36 @@ async def test_answers_that_are_due_at_once_take_turns() -> None:
     await peer.settle()
     assert len(peer.fields) == 20
     await everything_is_given_back(shop, peer)
+
+
+async def test_an_answer_that_waits_for_its_turn_may_be_cancelled() -> None:
+    """Then its endpoint is not called any more."""
+    shop = Shop(turn_time=0)
+    peer = Peer(shop.server)
+    await peer.ask(*[peer.headers(number, *get("/soon")) for number in (1, 3, 5)])
+    time.sleep(0.35)  # noqa: ASYNC251  # all are due now
+    while not peer.fields:
+        await peer.settle(1)
+    frames = await peer.ask(RstStreamFrame(5, 8))
+    assert len(peer.fields) == len(shop.calls) == 2
+    assert all(frame.stream_id != 5 for frame in frames)
+    await everything_is_given_back(shop, peer)
+
+
+async def test_a_long_read_waits_for_deferred_work() -> None:
+    """And its connection is not read meanwhile; a short one does not wait."""
+    shop = Shop()
+    peer, other = Peer(shop.server), Peer(shop.server)
+    await peer.settle()
+    shop.server.turns.put_off(lambda: None)
+    unknown = raw(99, 0, bytes(1000))
+    peer.send(*[peer.headers(number) for number in range(1, 41, 2)], unknown)
+    other.send(other.headers(1))
+    assert (len(peer.new()), other.new() != []) == (0, True)
+    await peer.settle()
+    assert len(peer.fields) == 20
+    assert peer.wire.reads
+    await everything_is_given_back(shop, peer, other)
 
 
 async def test_answers_are_written_together() -> None:

@@ -484,6 +484,19 @@ async def test_tiny_records_leave_the_loop_to_others(build: Build) -> None:
     assert held(factory)[1] == 0
 
 
+async def test_several_records_wait_for_deferred_work(build: Build) -> None:
+    """And the client is not read from meanwhile."""
+    factory = build()
+    peer = Peer(factory, client_context()).shake_hands()
+    factory.server.turns.put_off(lambda: None)
+    peer.wire.protocol.data_received(peer.records(b"a", b"b"))
+    assert peer.above.pieces == []
+    assert not peer.wire.reading
+    await turns(3)
+    assert peer.above.pieces == [b"a", b"b"]
+    assert peer.wire.reading
+
+
 async def test_a_protocol_that_pauses_gets_nothing(build: Build) -> None:
     """Input is charged meanwhile, and delivered in order on resumption."""
     factory = build()

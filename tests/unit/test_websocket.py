@@ -167,6 +167,23 @@ async def test_fragments_take_turns() -> None:
     assert server.budget.used == 0
 
 
+async def test_a_long_read_waits_for_deferred_work() -> None:
+    """A short one does not."""
+    server = Server(find)
+    wire, other = Wire(server), Wire(server)
+    for each in (wire, other):
+        each.protocol.data_received(HANDSHAKE)
+    server.turns.put_off(lambda: None)
+    wire.protocol.data_received(frame(0x82, b"x" * 600))
+    other.protocol.data_received(frame(0x82, b"hi"))
+    assert reply(0x82, b"x" * 600) not in wire.taken
+    assert reply(0x82, b"hi") in other.taken
+    await until(lambda: reply(0x82, b"x" * 600) in wire.taken)
+    for each in (wire, other):
+        each.protocol.connection_lost(None)
+    assert server.budget.used == 0
+
+
 async def test_its_client_is_not_read_from_while_messages_wait() -> None:
     """Even if the handshake had to wait for its turn, when HTTP/1.1 did not read either."""
     mistakes = list[object]()
