@@ -145,7 +145,7 @@ class Response(NamedTuple):
     body: Body = b""
     length: int | None = None
     trailers: Fields = ()  # HTTP/2 only
-    is_kept: bool = False  # the endpoint gives this object again, so it is rendered once a second
+    is_kept: bool = False  # the endpoint returns this object repeatedly: what is rendered of it may be reused
 
 
 class Delayed(NamedTuple):

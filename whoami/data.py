@@ -26,7 +26,7 @@ _BYTES = (b"Accept-Ranges", b"bytes")
 def data(request: Request) -> Response:
     """Answers ``size`` bytes of a pattern between two bars; with ``attachment=true`` as a download."""
     head = request.head
-    size, is_attachment = (_known_wish if len(head.query) <= _CACHED_QUERY else _read_wish)(head.query)
+    size, is_attachment = (_known_options if len(head.query) <= _CACHED_QUERY else _parse_options)(head.query)
     if is_attachment:
         return _attachment(head, size - 1)  # the original's attachments are one byte shorter
     if size < 2:
@@ -38,17 +38,17 @@ def data(request: Request) -> Response:
     return _response(head, 200, (PLAIN_TEXT,), 0, size, size)
 
 
-def _read_wish(query: bytes) -> tuple[int, bool]:
-    """The size that a query asks for, and whether as an attachment."""
-    wish = parse_query(query)
+def _parse_options(query: bytes) -> tuple[int, bool]:
+    """The size in bytes that a query asks for, and whether it asks for an attachment."""
+    options = parse_query(query)
     try:
-        size = max(0, parse_int(wish.get("size", "")))
+        size = max(0, parse_int(options.get("size", "")))
     except ValueError:
         size = 1
-    return wrap_int64(size * _UNITS.get(wish.get("unit", "").lower(), 1)), is_on(wish, "attachment")
+    return wrap_int64(size * _UNITS.get(options.get("unit", "").lower(), 1)), is_on(options, "attachment")
 
 
-_known_wish = lru_cache(maxsize=64)(_read_wish)
+_known_options = lru_cache(maxsize=64)(_parse_options)
 
 
 @lru_cache(maxsize=16)

@@ -41,7 +41,7 @@ class Answers:
         self._late: asyncio.TimerHandle | Turn | None = None  # creates a delayed answer
         self._task: asyncio.Task[None] | None = None  # relays blocks that take time
         self._stream: tuple[Request, Iterator[Block]] | None = None  # a request, and the rest of its answer
-        self._turn: Turn | None = None  # sends some of them
+        self._turn: Turn | None = None  # sends some of that
         self._kept = 0  # bytes of the request, while its answer is in progress
         self._drained: asyncio.Future[None] | None = None  # while the client does not read
         self._progress = Progress()  # of its reading
@@ -90,11 +90,11 @@ class Answers:
             else:
                 self._transport.abort()
 
-        def ring() -> None:
+        def wait_for_turn() -> None:
             self._late = self._server.turns.put_off(due)  # thousands may be due at once
 
         self._kept = request.size
-        self._late = asyncio.get_running_loop().call_later(delayed.seconds, ring)
+        self._late = asyncio.get_running_loop().call_later(delayed.seconds, wait_for_turn)
         self.is_busy = True
 
     def give(self, request: Request, response: Response, is_last: bool, start: float) -> None:
