@@ -101,8 +101,9 @@ class Http1State(asyncio.Protocol):
             transport.close()
 
     def _leave_if_too_long(self) -> None:
-        """Cancels long answers to a half-closed client, which may be gone for good."""
-        if self._has_ended and self._answers.takes_longer_than(self._server.limits.half_closed):
+        """Cancels long answers to a client that may be gone: half-closed, or its end is behind unread input."""
+        may_be_gone = self._has_ended or len(self._held) > self._server.limits.read_ahead
+        if may_be_gone and self._answers.takes_longer_than(self._server.limits.half_closed):
             self._transport.abort()
 
     def check(self, now: float) -> None:

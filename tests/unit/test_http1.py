@@ -128,6 +128,16 @@ async def test_a_client_that_leaves_while_it_waits_is_noticed(quick: Running, ah
     await quick.let_go()
 
 
+async def test_a_client_whose_end_cannot_be_noticed_is_not_waited_for(quick: Running) -> None:
+    """It has sent more than is read ahead, so its end would stay behind that; its answer takes an hour."""
+    reader, writer = await quick.connect()
+    writer.write(WAIT + GET * 400_000)
+    with pytest.raises(ConnectionError):
+        await reader.readexactly(1)
+    writer.close()
+    await quick.let_go()
+
+
 async def test_a_half_closed_client_gets_all_its_answers() -> None:
     """Even those that begin over a second after its half-close, one after the other."""
     async with running(Table(0.6).find) as server:
