@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 
 from tests.browser import Page, browser
 from tests.certificates import issue
 from tests.proxies import Proxy, balancer, nginx, pod, traefik
 from tests.server import PATIENCE, Server, free_port
+from whoami.app import build_app
 
 PROGRAM = "whoami"
 ONE, TWO, THREE = "whoami-5b7d-4wzkx", "whoami-5b7d-n8jtd", "whoami-5b7d-p7c2f"
@@ -209,6 +213,32 @@ class TestInABrowser:
                 await page.until(f"document.querySelector('[data-pod={name}] .state').textContent === 'gone'")
                 await page.press("s")
                 await page.until(f"{STREAM} === undefined")
+
+    async def test_an_answer_read_after_its_pod_said_goodbye(self) -> None:
+        """The pod is gone, although the answer says that it was ready."""
+        who = json.dumps({"hostname": ONE, "started": "2026-01-01T00:00:00Z", "state": "ready"})
+        heard, seen = asyncio.Event(), set[str]()
+
+        @web.middleware
+        async def leave(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.path == "/.live":
+                return await handler(request)
+            if request.path in seen:
+                raise web.HTTPServiceUnavailable
+            seen.add(request.path)
+            if request.path == "/.events":
+                return web.Response(text=f"event: leaving\ndata: {who}\n\n", content_type="text/event-stream")
+            await heard.wait()
+            return web.Response(text=who)
+
+        app = build_app()
+        app.middlewares.append(leave)
+        async with TestServer(app) as pod, browser() as page:
+            await watch(page, str(pod.make_url("/.live")))
+            await page.until(f"pods.get({json.dumps(ONE)})?.said === 'leaving'")
+            heard.set()
+            await page.until("document.querySelector('#pods .number')?.textContent === '1'")
+            await page.until("document.querySelector('#pods .state').textContent === 'gone'")
 
     async def test_what_a_pod_says_of_itself(self) -> None:
         """Its health and its --name, shown as text whatever it contains."""

@@ -22,6 +22,6 @@ def test_figures_are_printed_and_nothing_is_left(prefix: str) -> None:
 
 
 def containers(prefix: str) -> set[str]:
-    """The containers of the server images."""
-    ancestors = [f"ancestor={prefix}{name}:latest" for name in ("whoami", "whereami")]
-    return {name for image in ancestors for name in docker("ps", "-aq", "--filter", image).split()}
+    """The containers of the images with this prefix. Others may run the same images under other names."""
+    lines = docker("ps", "--all", "--format", "{{.Image}} {{.ID}}").splitlines()
+    return {line for line in lines if line.startswith(prefix)}
