@@ -106,7 +106,7 @@ async def browser() -> AsyncIterator[Page]:
     assert program
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        environment = {"PATH": os.environ["PATH"], "HOME": profile}
+        environment = {"PATH": os.environ["PATH"], "HOME": profile, "TMPDIR": profile}
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, stderr=asyncio.subprocess.PIPE, start_new_session=True
         )

@@ -10,6 +10,7 @@ from podkit.message import NO_HEADERS, Headers, HttpError
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE: Final = re.compile(rb"[^\n]*\n")
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_LONG_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{17}")
 _CHUNK_WORK: Final = 64  # bytes that are as much work as a chunk
 _MAX_EXCESS: Final = 16 * 1024  # bytes of chunk lines beyond what the chunk sizes need
 _MAX_TRAILER: Final = 4096  # bytes; the size of Go's buffer
@@ -121,7 +122,7 @@ class ChunkedBody:
         text = line.rstrip(b" \t\r\n").partition(b";")[0]
         if not _SIZE.fullmatch(text):
             self.error = "invalid byte in chunk length" if text else "empty hex number for chunk length"
-            if len(text) > 16 and _SIZE.match(text, 0, 16):
+            if _LONG_SIZE.match(text):
                 self.error = "http chunk length too large"
             return
         self._missing = int(text, 16)

@@ -98,7 +98,7 @@ class Http1Connection(Http1State):
             ):
                 later = request, answer
                 break
-            is_last = reader.last or ((server.draining or self._has_ended) and position == len(data))
+            is_last = reader.last or (server.draining and position == len(data))
             out.append(answers.render(request, answer, is_last, seen, seen))
             size += len(out[-1])
         server.answered += len(out)

@@ -169,11 +169,12 @@ class RequestReader:
 
         Raises HttpError within a head.
         """
-        head, self.last = self.head, True
+        head = self.head
         if head is None:
-            if self.began:
+            if self.began and unused:
                 raise HttpError(400, "the request ends within its head")
             return None
+        self.last = head.length < 0 or not self.route.reads_body
         self._body.end(unused)
         return self._finish_body(head)
 

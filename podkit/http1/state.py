@@ -55,7 +55,7 @@ class Http1State(asyncio.Protocol):
 
     def _is_last(self) -> bool:
         """Whether no request may follow the current one."""
-        return self._reader.last or ((self._server.draining or self._has_ended) and not self._held)
+        return self._reader.last or (self._server.draining and not self._held)
 
     def _account(self) -> None:
         """Charges what is held for the client, and pauses reading while more input would not help."""

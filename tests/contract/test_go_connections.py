@@ -76,6 +76,15 @@ def test_less_than_four_bytes_are_not_looked_at_behind_a_request(whoami: Server,
             assert answer.body == b"1"
 
 
+def test_line_ends_behind_a_post_are_not_a_request(whoami: Server) -> None:
+    """If the client half-closes after them while it waits, it gets one answer."""
+    with whoami.connect() as client:
+        client.send(request("/?wait=50ms", method="POST") + b"\r\n\r\n")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read() is not None
+        assert client.read() is None
+
+
 @pytest.mark.parametrize(
     "raw",
     [

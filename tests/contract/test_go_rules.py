@@ -363,6 +363,7 @@ def test_chunked_bodies_with_extensions_and_trailers(whoami: Server) -> None:
         (b"xyz\r\n", b"invalid byte in chunk length\n"),
         (b"2\r\nabc\r\n", b"2\r\nab\r\nmalformed chunked encoding\n"),
         (b"1 ;x\r\na\r\n", b"invalid byte in chunk length\n"),
+        (b"abcxyzabcxyzabcxyz\r\n", b"invalid byte in chunk length\n"),
         (b"\r\n", b"empty hex number for chunk length\n"),
         (b"12345678901234567\r\n", b"http chunk length too large\n"),
         (b"1\na\r\n", b"chunked line ends with bare LF\n"),
@@ -430,11 +431,17 @@ def test_api_escapes_as_go(whoami: Server) -> None:
 
 
 def test_half_closed_clients_get_their_answers(whoami: Server) -> None:
-    """Also for delayed and pipelined requests; truncated ones are reported."""
+    """Also for delayed and pipelined requests; truncated ones are reported.
+
+    The connection closes without saying so, unless a chunk may be missing.
+    """
     answer = whoami.ask(request("/?wait=50ms"), half_close=True)
-    assert answer.status == 200
+    assert (answer.status, answer.header("Connection")) == (200, None)
     cut = whoami.ask(request("/", "Content-Length: 10", method="POST") + b"half", half_close=True)
     assert (cut.status, cut.body[-22:]) == (200, b"\r\n\r\nhalfunexpected EOF\n"[-22:])
+    assert cut.header("Connection") is None
+    cut = whoami.ask(request("/", "Transfer-Encoding: chunked", method="POST") + b"4\r\nha", half_close=True)
+    assert cut.header("Connection") == "close"
 
 
 def test_fifty_pipelined_requests_come_in_order(whoami: Server) -> None:
