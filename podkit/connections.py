@@ -1,32 +1,44 @@
 """The open connections of a process, their memory cost, and which ones to close to make room."""
 
+import asyncio
 import heapq
 from collections.abc import Iterator
-from typing import Protocol
 
 from podkit.budget import Budget
 
 
-class Connection(Protocol):
-    """A client's connection, of any protocol. Times are in seconds of the monotonic clock."""
+class Connection(asyncio.Protocol):
+    """A client's connection, of any protocol. Times are in seconds of the monotonic clock.
+
+    The defaults suit a connection that has no request yet.
+    """
+
+    _transport: asyncio.Transport
+    _last_seen: float  # time of the client's last bytes
 
     def check(self, now: float) -> None:
         """Closes the connection, or a part of it, if a timeout has passed."""
+        raise NotImplementedError
 
     def in_flight(self) -> int:
         """The number of requests in flight."""
+        return 0
 
     def idle_since(self) -> float | None:
         """Since when no request has been in flight; None while one is."""
+        return self._last_seen
 
     def say_goodbye(self) -> None:
         """Tells the client, if the protocol can, that the server is shutting down and takes no new requests."""
 
-    def close_if_quiet(self, now: float) -> None:
-        """Closes the connection if no request is in flight and nothing has just been sent."""
+    def close_if_quiet(self, since: float) -> None:
+        """Closes the connection if no request is in flight and nothing has happened since that time."""
+        if self._last_seen < since:
+            self._transport.close()
 
     def abort(self) -> None:
         """Closes the connection immediately."""
+        self._transport.abort()
 
 
 class Connections:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final, cast
 
+from podkit.connections import Connection
 from podkit.http1.connection import Http1Connection
 from podkit.message import Announced, Client, Request
 from podkit.server import Server
@@ -10,7 +11,7 @@ from podkit.server import Server
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-class Opening(asyncio.Protocol):
+class Opening(Connection):
     """Chooses a protocol by ALPN or the first bytes, then hands over the transport. `announced` came first."""
 
     def __init__(self, server: Server, announced: Announced | None = None) -> None:
@@ -22,6 +23,7 @@ class Opening(asyncio.Protocol):
         """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._client = self._server.new_client(transport)
+        self._last_seen = self._client.opened
         if self._announced is not None:
             self._client.announce(self._announced)
         tls = self._client.tls
@@ -70,31 +72,11 @@ class Opening(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Closes a silent client as idle, and one that stops within the preface as slow."""
-        age = now - self._client.opened
+        age = now - self._last_seen
         if self._seen and age > self._server.limits.head_timeout:
             self._become_http1(self._seen).time_out("the request's head takes too long")
         elif age > self._server.limits.idle_timeout:
             self._transport.close()
-
-    def in_flight(self) -> int:
-        """None yet."""
-        return 0
-
-    def idle_since(self) -> float:
-        """Since it was opened."""
-        return self._client.opened
-
-    def say_goodbye(self) -> None:
-        """There is no request yet."""
-
-    def close_if_quiet(self, now: float) -> None:
-        """Closes the connection unless it is new."""
-        if now - self._client.opened > self._server.limits.quiet:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Closes the connection immediately."""
-        self._transport.abort()
 
 
 def _upgrade_to_http2(

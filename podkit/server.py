@@ -105,7 +105,7 @@ class Server:
             connection.say_goodbye()
         while self.connections and (now := time.monotonic()) < deadline:
             for connection in self.connections:
-                connection.close_if_quiet(now)
+                connection.close_if_quiet(now - self.limits.quiet)
             await asyncio.sleep(_DRAIN_INTERVAL)
         cut = self.in_flight()
         for connection in self.connections:

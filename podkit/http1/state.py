@@ -6,6 +6,7 @@ from typing import cast
 
 from podkit.answer import too_busy
 from podkit.budget import Share
+from podkit.connections import Connection
 from podkit.flow import Reading
 from podkit.http1.answers import Answers
 from podkit.http1.reader import RequestReader
@@ -15,7 +16,7 @@ from podkit.server import Server
 from podkit.turns import Turn
 
 
-class Http1State(asyncio.Protocol):
+class Http1State(Connection):
     """The state of a connection. `Http1Connection` processes its requests."""
 
     def __init__(self, server: Server, client: Client) -> None:
@@ -138,15 +139,8 @@ class Http1State(asyncio.Protocol):
         busy = self._answers.is_over or self._is_busy() or self._reader.head
         return None if busy else self._last_seen
 
-    def say_goodbye(self) -> None:
-        """Answers will say ``Connection: close``."""
-
-    def close_if_quiet(self, now: float) -> None:
+    def close_if_quiet(self, since: float) -> None:
         """Closes if no request is in progress or was just answered."""
         idle = not (self._answers.is_over or self._is_busy() or self._held or self._reader.head)
-        if idle and now - self._last_seen > self._server.limits.quiet and not unread_bytes(self._transport):
+        if idle and self._last_seen < since and not unread_bytes(self._transport):
             self._transport.close()
-
-    def abort(self) -> None:
-        """Closes the connection immediately."""
-        self._transport.abort()

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from podkit.answer import log_answer
 from podkit.budget import Share
+from podkit.connections import Connection
 from podkit.flow import Progress, Reading
 from podkit.http1.frames import (
     CLOSE,
@@ -31,7 +32,7 @@ _ACCEPTED: Final = (
 )
 
 
-class WebSocketConnection(asyncio.Protocol):
+class WebSocketConnection(Connection):
     """Answers each message with the endpoint's reply, and answers pings."""
 
     def __init__(self, server: Server, request: Request, upgrade: Upgrade) -> None:
@@ -42,7 +43,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(upgrade.max_message)
         self._share = Share(server.budget)
-        self._start = self._last_seen = self._last_heard = time.monotonic()
+        self._start = self._last_message = self._last_seen = time.monotonic()
         self._held = bytearray()  # received, but not processed yet
         self._turn: Turn | None = None
         self._is_held_up = False  # the client does not read its answers
@@ -72,7 +73,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Frames from the client."""
-        self._last_heard = time.monotonic()
+        self._last_seen = time.monotonic()
         if self._is_over:
             return
         turns, size = self._server.turns, len(data)
@@ -87,7 +88,7 @@ class WebSocketConnection(asyncio.Protocol):
         else:
             self._work(data)
         if size > SHORT:
-            turns.spend(time.monotonic() - self._last_heard)
+            turns.spend(time.monotonic() - self._last_seen)
         if self._held or self._reader.size or self._share.size != self._cost or not self._reading.is_on:
             self._account()
 
@@ -126,7 +127,7 @@ class WebSocketConnection(asyncio.Protocol):
                 opcode, payload = message
                 if opcode == CONTINUATION:
                     continue
-                self._last_seen = self._last_heard
+                self._last_message = self._last_seen
                 if opcode == CLOSE:
                     out += (render_frame(CLOSE, payload), payload)
                     self._is_over = True
@@ -179,26 +180,14 @@ class WebSocketConnection(asyncio.Protocol):
         if self._is_held_up:
             if self._progress.is_stuck(self._transport, now, limits.send_timeout):
                 self._transport.abort()
-        elif self._reader.inside_message and now - self._last_heard > limits.body_timeout:
+        elif self._reader.inside_message and now - self._last_seen > limits.body_timeout:
             self._transport.abort()
-        elif now - self._last_seen > limits.websocket_timeout:
+        elif now - self._last_message > limits.websocket_timeout:
             self._end(_GOING_AWAY)
-
-    def in_flight(self) -> int:
-        """None: its request has been answered."""
-        return 0
-
-    def idle_since(self) -> float:
-        """Since the client's last bytes."""
-        return self._last_heard
 
     def say_goodbye(self) -> None:
         """Closes with 1001, and does not wait for unresponsive clients."""
         self._end(_GOING_AWAY)
 
-    def close_if_quiet(self, now: float) -> None:
+    def close_if_quiet(self, since: float) -> None:
         """Does nothing: `say_goodbye` closes it."""
-
-    def abort(self) -> None:
-        """Closes the connection immediately."""
-        self._transport.abort()

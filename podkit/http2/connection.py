@@ -19,7 +19,7 @@ class Http2Connection(Http2State):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
-        if self._transport is None:
+        if self._is_over:
             return
         self._frames.feed(data)
         if self._is_behind:
@@ -39,7 +39,7 @@ class Http2Connection(Http2State):
         self._streams.end_input()
         self._control.client_knows = True
         self._end_turn()
-        return self._transport is not None
+        return not self._is_over
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we send."""
@@ -66,7 +66,7 @@ class Http2Connection(Http2State):
     def _work(self) -> None:
         """Processes frames, but no more than one connection's share of a turn."""
         self._turn, self._is_behind = None, False
-        if self._transport is None:
+        if self._is_over:
             return self._account()
         limits, requests, queue = self._server.limits, self._requests, self._queue
         requests.work, now = 0, time.monotonic()
@@ -99,9 +99,9 @@ class Http2Connection(Http2State):
 
     def _end_turn(self) -> None:
         """Sends output, charges what is still held, and schedules the next turn."""
-        transport, queue = self._transport, self._queue
-        if transport is None:
+        if self._is_over:
             return
+        queue = self._queue
         has_more = self._answers.go_on()
         has_more = queue.pump() or has_more
         self._allowance.earn(queue.sent)
@@ -112,7 +112,7 @@ class Http2Connection(Http2State):
             self._ask_to_leave()
         if self._control.client_knows or self._answers.closes:
             self._decide_last()
-        queue.flush(transport)
+        queue.flush(self._transport)
         self._last_seen = time.monotonic()
         self._account()
         if (has_more or self._is_behind) and not queue.is_paused and self._turn is None:

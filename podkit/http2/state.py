@@ -4,6 +4,7 @@ import asyncio
 from typing import cast
 
 from podkit.budget import Share
+from podkit.connections import Connection
 from podkit.flow import Progress, Reading
 from podkit.http2 import frames
 from podkit.http2.allowance import Allowance
@@ -18,14 +19,13 @@ from podkit.server import Server
 from podkit.turns import Turn
 
 
-class Http2State(asyncio.Protocol):
+class Http2State(Connection):
     """The state of a connection. `Http2Connection` processes its frames."""
 
     def __init__(self, server: Server, client: Client) -> None:
         self._server = server
         self._client = client
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None  # while something may be sent
         self._frames = FrameReader()
         self._share = Share(server.budget)  # for data that waits on either side of the streams
         self._room = Share(server.room)
@@ -40,13 +40,14 @@ class Http2State(asyncio.Protocol):
         self._is_behind = False  # unprocessed frames are waiting
         self._first: Request | None = None  # handed over by HTTP/1.1
         self._is_asked_to_leave = False
+        self._is_over = False  # nothing more is sent
         self._last_seen, self._ended_at = 0.0, 0.0  # time of its last activity, and of its half-close
         self._progress = Progress()  # of a client that does not read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected, or HTTP/1.1 has handed over its connection."""
         limits, queue = self._server.limits, self._queue
-        self._any_transport = self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast(asyncio.Transport, transport)
         self._reading = Reading(self._transport)
         self._transport.set_write_buffer_limits(high=0)  # so that unsent bytes are charged
         self._server.connections.add(self)
@@ -74,8 +75,8 @@ class Http2State(asyncio.Protocol):
 
     def _account(self) -> None:
         """Charges what waits on either side of the streams, and pauses reading while that is of no use."""
-        transport, queue = self._any_transport, self._queue
-        size = 0 if self._transport is None else len(self._frames) + self._requests.held
+        transport, queue = self._transport, self._queue
+        size = 0 if self._is_over else len(self._frames) + self._requests.held
         if queue.is_paused:
             size += transport.get_write_buffer_size()
         if size != self._share.size and not self._share.resize(size):
@@ -87,9 +88,9 @@ class Http2State(asyncio.Protocol):
         limits, queue = self._server.limits, self._queue
         began = self._requests.block.began or self._frames.began
         if queue.is_paused:
-            if self._progress.is_stuck(self._any_transport, now, limits.send_timeout):
+            if self._progress.is_stuck(self._transport, now, limits.send_timeout):
                 self.abort()
-        elif self._transport is None:
+        elif self._is_over:
             return
         elif began and not self._is_behind and now - began > limits.head_timeout:
             self._fail(Code.ENHANCE_YOUR_CALM)
@@ -120,18 +121,14 @@ class Http2State(asyncio.Protocol):
             self._queue.write_goaway(frames.MAX_WINDOW)
             self._queue.write(frames.PING, 0, 0, GOODBYE)
 
-    def close_if_quiet(self, now: float) -> None:
+    def close_if_quiet(self, since: float) -> None:
         """Closes if nothing is in progress and no request was just answered."""
-        if not self._streams.open and not self._is_behind and now - self._last_seen > self._server.limits.quiet:
+        if not self._streams.open and not self._is_behind and self._last_seen < since:
             self._decide_last()
-
-    def abort(self) -> None:
-        """Closes the connection immediately."""
-        self._any_transport.abort()
 
     def _decide_last(self) -> None:
         """Refuses streams after the current ones, and closes when none is left."""
-        if self._transport is None:
+        if self._is_over:
             return
         if not self._streams.open:
             self._queue.write_goaway(self._streams.last_id)
@@ -147,7 +144,7 @@ class Http2State(asyncio.Protocol):
 
     def _end(self) -> None:
         """Takes no more input, but keeps reading briefly, so that the kernel does not reset the connection."""
-        transport = self._any_transport
+        transport = self._transport
         self._queue.flush(transport)
         self._stop()
         self._account()
@@ -158,7 +155,7 @@ class Http2State(asyncio.Protocol):
             transport.close()
 
     def _stop(self) -> None:
-        self._transport, self._is_behind, self._frames = None, False, FrameReader()
+        self._is_over, self._is_behind, self._frames = True, False, FrameReader()
         self._streams.clear()
         if self._turn is not None:
             self._turn.cancel()

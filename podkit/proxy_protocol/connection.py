@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from podkit.connections import Connection
 from podkit.log import log_line
 from podkit.message import render_address
 from podkit.proxy_protocol.header import read_header
@@ -34,13 +35,13 @@ class ProxyProtocolFactory:
         log_line(f"error: connection from {peer} closed: {problem}{more}")
 
 
-class AwaitedHeader(asyncio.Protocol):
+class AwaitedHeader(Connection):
     """A connection of the server until its header is complete or invalid."""
 
     def __init__(self, factory: ProxyProtocolFactory) -> None:
         self._factory = factory
         self._server = factory.server
-        self._since = time.monotonic()
+        self._last_seen = time.monotonic()
         self._seen = b""  # of the header; a longer one is refused
         self._refused = False
 
@@ -89,25 +90,5 @@ class AwaitedHeader(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Closes a connection whose header takes too long."""
-        if now - self._since > self._server.limits.head_timeout:
+        if now - self._last_seen > self._server.limits.head_timeout:
             self._refuse("its PROXY header takes too long")
-
-    def in_flight(self) -> int:
-        """None yet."""
-        return 0
-
-    def idle_since(self) -> float:
-        """Since it was opened."""
-        return self._since
-
-    def say_goodbye(self) -> None:
-        """There is no request yet."""
-
-    def close_if_quiet(self, now: float) -> None:
-        """Closes the connection unless it is new."""
-        if now - self._since > self._server.limits.quiet:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Closes the connection immediately."""
-        self._transport.abort()

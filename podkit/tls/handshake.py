@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from OpenSSL import SSL
 
 from podkit.budget import Share
+from podkit.connections import Connection
 from podkit.message import Tls
 from podkit.server import Server
 from podkit.tls.certificates import Certificates
@@ -66,7 +67,7 @@ class TlsProtocolFactory:
             self._queue.popleft().go_on()
 
 
-class Handshake(asyncio.Protocol):
+class Handshake(Connection):
     """A connection of the server until its handshake is finished or refused."""
 
     def __init__(self, factory: TlsProtocolFactory, build_protocol: Callable[[], asyncio.Protocol]) -> None:
@@ -189,22 +190,7 @@ class Handshake(asyncio.Protocol):
         if now - self._since > (limits.linger if self._over else limits.head_timeout):
             self._transport.abort()
 
-    def in_flight(self) -> int:
-        """None yet."""
-        return 0
-
-    def idle_since(self) -> float:
-        """Since the client's last record."""
-        return self._last_seen
-
-    def say_goodbye(self) -> None:
-        """There is no request yet."""
-
-    def close_if_quiet(self, now: float) -> None:
+    def close_if_quiet(self, since: float) -> None:
         """Closes if the client has not continued its handshake for a moment."""
-        if not self._queued and now - self._last_seen > self._server.limits.quiet:
+        if not self._queued and self._last_seen < since:
             self._transport.abort()
-
-    def abort(self) -> None:
-        """Closes the connection immediately."""
-        self._transport.abort()
