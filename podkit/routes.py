@@ -36,6 +36,7 @@ class Routes:
         self._table = table
         self._below = below or {}
         self._fallback: Route = table[b"/"]
+        self._longest = 3 * max(map(len, self.paths))  # bytes of a known name, even if each is escaped
         self._cached: Callable[[bytes], Route] = lru_cache(maxsize=256)(self._find)
 
     @property
@@ -63,9 +64,11 @@ class Routes:
 
     def _match(self, path: bytes) -> Route | None:
         """The route of a clean path; None if the table has it only with a trailing slash."""
-        if below := self._below.get(path[path.rfind(b"/") + 1 :]):
+        if below := self._below.get(path[max(path.rfind(b"/") + 1, len(path) - self._longest) :]):
             return below
-        first, slash, _ = path[1:].partition(b"/")
+        first, slash, _ = path[1 : self._longest + 2].partition(b"/")
+        if len(first) > self._longest:
+            return self._fallback
         name = unescape(first)
         if b"/" in name:
             return self._fallback

@@ -1,7 +1,6 @@
 """``/api``: the content of ``/`` as JSON, with the original's keys, order and escaping."""
 
 import json
-import re
 from typing import Any
 
 from podkit.go.url import is_on, parse_query
@@ -9,9 +8,8 @@ from podkit.message import Request, Response
 from podkit.pod.pod import Pod
 
 _JSON = (b"Content-Type", b"application/json")
-_ESCAPES = [(letter.encode(), b"\\u%04x" % ord(letter)) for letter in "<>&\u2028\u2029"]  # as Go's encoder does
-_LEADS = bytes(range(0xE0, 0xF5))  # of characters of three and four bytes in UTF-8
-_INCOMPLETE = re.compile(rb"[\xe0-\xef][\x80-\xbf](?![\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
+_ESCAPES = [(letter.encode(), b"\\u%04x" % ord(letter)) for letter in "\u2028\u2029<>&"]  # as Go's encoder does
+_INVALID = "\ufffd".encode()
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -37,7 +35,8 @@ def api(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Re
         "environ": shown,
     }
     known = {key: value for key, value in document.items() if value}
-    return Response(headers=(_JSON,), body=pod.rendered(_render_pod) + render_json(known)[1:])
+    body = b"".join((pod.rendered(_render_pod), memoryview(render_json(known))[1:]))
+    return Response(headers=(_JSON,), body=body)
 
 
 def _render_pod(pod: Pod) -> bytes:
@@ -52,16 +51,11 @@ def _text(data: bytes) -> str:
 
 def render_json(document: dict[str, Any]) -> bytes:
     """A document and a newline, as from Go's ``json.Encoder``."""
-    data = _encode(document).encode("utf-8", "surrogateescape")
-    if not data.isascii():
-        data = _replace_invalid(data)
+    text = _encode(document) + "\n"
+    if text.isascii():
+        data = text.encode()
+    else:  # a byte that is not UTF-8 is encoded as "?"; the text's own question marks are put aside as NUL
+        data = text.replace("?", "\0").encode("utf-8", "replace").replace(b"?", _INVALID).replace(b"\0", b"?")
     for letter, escaped in _ESCAPES:
         data = data.replace(letter, escaped)
-    return data + b"\n"
-
-
-def _replace_invalid(data: bytes) -> bytes:
-    """Replaces each byte that is not UTF-8 by U+FFFD, as Go does; Python takes incomplete characters as one."""
-    if len(data.translate(None, _LEADS)) < len(data):
-        data = _INCOMPLETE.sub(lambda start: b"\xff" * len(start[0]), data)
-    return data.decode("utf-8", "replace").encode()
+    return data

@@ -1,10 +1,14 @@
 """A head of a mebibyte, whatever it contains, costs little more than reading it."""
 
+import sys
 import time
 import tracemalloc
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
+from podkit.go.url import escape_path
 from podkit.http1.head import parse_head
 from podkit.message import Client, HttpError, Request, Response
 from podkit.pod.pod import Pod
@@ -31,6 +35,27 @@ def answer(routes: Routes, block: bytes) -> None:
     response = routes.find(head).endpoint(Request(head, Client("w1-1", "127.0.0.1:1", 0.0)))
     if isinstance(response, Response):
         assert isinstance(response.body, bytes)
+
+
+def memory(work: Callable[[], object]) -> int:
+    """The bytes that some work takes at its peak."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def calls(work: Callable[[], object]) -> int:
+    """The number of functions that are called, also in C."""
+    events = Counter[str]()
+    sys.setprofile(lambda frame, event, argument: events.update((event,)))
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return events["call"] + events["c_call"]
 
 
 def get(target: bytes, *lines: bytes) -> bytes:
@@ -79,9 +104,25 @@ def test_a_mebibyte_takes_time_and_memory_in_proportion(routes: Routes, block: b
     start = time.process_time()
     answer(routes, block)
     assert time.process_time() - start < 0.3
-    tracemalloc.start()
-    try:
-        answer(routes, block)
-        assert tracemalloc.get_traced_memory()[1] < 32 * MIB
-    finally:
-        tracemalloc.stop()
+    assert memory(lambda: answer(routes, block)) < 32 * MIB
+
+
+@pytest.mark.parametrize("path", [b'"' * MIB, b'a/"' * (MIB // 3), b'"%22' * (MIB // 4)])
+def test_a_path_longer_than_any_known_one_is_neither_unescaped_nor_copied(routes: Routes, path: bytes) -> None:
+    """It cannot lead anywhere but to ``/``."""
+    head = parse_head(get(b"/" + path))
+    assert memory(lambda: routes.find(head)) < MIB // 16
+    assert routes.find(head) == routes.find(parse_head(get(b"/")))
+
+
+@pytest.mark.parametrize("text", [b"\xe2\x80", b"\xf0\x90\x80<", b"\xff", b"?\xc3"])
+def test_json_takes_no_step_for_each_byte_that_is_not_utf_8(routes: Routes, text: bytes) -> None:
+    """However the bytes are mixed."""
+    block = get(b"/api", b"X: " + text * (MIB // len(text)))
+    assert calls(lambda: answer(routes, block)) < 1000
+
+
+def test_a_path_is_escaped_in_little_more_than_its_own_space() -> None:
+    """Each byte takes three when escaped; the path is also needed as a request URI, which may be the same."""
+    path = b"/" + b'"' * MIB
+    assert memory(lambda: escape_path(path)) < 8 * MIB
