@@ -82,20 +82,26 @@ class Answers:
         """Sends an answer after a delay."""
 
         def due() -> None:
-            self._late = None
-            self._look()
             response = respond(request, delayed)
             if isinstance(response, Response):
                 self.give(request, response, is_last(), start)
             else:
                 self._transport.abort()
 
-        def wait_for_turn() -> None:
-            self._late = self._server.turns.put_off(due)  # thousands may be due at once
+        # thousands may be due at once
+        self._late = asyncio.get_running_loop().call_later(delayed.seconds, self.put_off, request, due)
+        self._kept, self.is_busy = request.size, True
 
-        self._kept = request.size
-        self._late = asyncio.get_running_loop().call_later(delayed.seconds, wait_for_turn)
-        self.is_busy = True
+    def put_off(self, request: Request, work: Callable[[], None]) -> None:
+        """Does the work for a request's answer when it is this connection's turn."""
+
+        def due() -> None:
+            self._late, self._kept = None, 0
+            self._look()
+            work()
+
+        self._late = self._server.turns.put_off(due)
+        self._kept, self.is_busy = request.size, True
 
     def give(self, request: Request, response: Response, is_last: bool, start: float) -> None:
         """Sends an answer now; its body may take time."""

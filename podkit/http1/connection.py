@@ -7,6 +7,7 @@ is in progress for a while, and further input is held back meanwhile.
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 from podkit.answer import call, too_busy
 from podkit.http1.state import Http1State
@@ -78,6 +79,7 @@ class Http1Connection(Http1State):
                 break
             try:
                 request = reader.next(data, position)
+                is_large = reader.position - position > limits.turn_bytes
                 position = reader.position
                 if request is None:
                     if reader.is_behind:
@@ -89,8 +91,8 @@ class Http1Connection(Http1State):
             except HttpError as problem:
                 out.append(self._refuse(error(problem.status, problem.reason)))
                 break
-            if request.head.upgrade == b"h2c" and self._client.tls is None:
-                later = request, None
+            if is_large or request.head.upgrade == b"h2c":
+                later = request, None  # reading it was work enough for a turn
                 break
             answer = call(request, reader.route)
             if type(answer) is not Response or (
@@ -134,9 +136,17 @@ class Http1Connection(Http1State):
         elif isinstance(answer, Response):
             self._answers.give(request, answer, self._is_last(), self._last_seen)
         elif answer is None:
-            self._upgrade_to_http2(request)
+            self._answers.put_off(request, partial(self._answer, request))
         else:
             self._transport.abort()
+
+    def _answer(self, request: Request) -> None:
+        """Answers a request that had to wait for its turn."""
+        if request.head.upgrade == b"h2c" and self._client.tls is None:
+            return self._upgrade_to_http2(request)
+        self._begin(request, call(request, self._reader.route))
+        if self._transport.get_protocol() is self:
+            self._account()
 
     def _hand_over(self, successor: asyncio.Protocol) -> None:
         early = bytes(self._held)

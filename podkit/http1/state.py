@@ -72,6 +72,8 @@ class Http1State(Connection):
         self._server.answered += 1
         if self._answers.is_over:
             self._hang_up()
+        elif self._held:
+            self._turn = self._server.turns.put_off(self._go_on)
         else:
             self._go_on()
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from podkit.limits import Limits
 from podkit.message import Answer, Delayed, Head, Request, Response, Upgrade
 from podkit.routes import Route
+from tests.http2 import Wire
 from tests.inprocess import Running, running, until
 
 QUICK = Limits(head_timeout=0.6, body_timeout=0.4, idle_timeout=0.6, send_timeout=0.4, check_interval=0.05)
@@ -306,6 +307,35 @@ async def test_one_connection_gets_no_more_than_its_turn(flood: bytes) -> None:
         with suppress(OSError):
             await drained
     assert turns
+
+
+async def test_a_large_head_is_answered_in_another_turn_than_it_is_read() -> None:
+    """And so is each of several that a client sends at once."""
+    table = Table()
+    large = b"GET /slow HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n" % (b"x" * 100_000)
+    async with running(table.find) as server:
+        wire = Wire(server.server)
+        wire.protocol.data_received(large * 2)
+        assert not table.calls
+        await asyncio.sleep(0)
+        assert table.calls[b"/slow"] == 1
+        await until(lambda: wire.taken.count(b"HTTP/1.1 200 OK") == 2)
+        wire.protocol.connection_lost(None)
+        await server.let_go()
+
+
+async def test_a_large_request_to_switch_protocols_waits_for_its_turn() -> None:
+    """What comes after it belongs to the new protocol, and the head is charged meanwhile."""
+    table = Table()
+    large = b"GET /socket HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: a\r\nX: %s\r\n\r\n" % (b"x" * 100_000)
+    async with running(table.find) as server:
+        wire = Wire(server.server)
+        wire.protocol.data_received(large + b"\x81\x81\0\0\0\0")
+        wire.protocol.data_received(b"a")
+        assert server.server.budget.used > 100_000
+        await until(lambda: wire.taken.endswith(b"\r\n\r\n\x81\x01a"))
+        wire.protocol.connection_lost(None)
+        await server.let_go()
 
 
 async def test_all_connections_together_leave_the_loop_to_others() -> None:
