@@ -1,8 +1,10 @@
 """Back-pressure: detects clients that stop reading, and pauses reading from them."""
 
 import asyncio
+from functools import partial
 
 from podkit.kernel import unsent_bytes
+from podkit.turns import Turns
 
 
 class Progress:
@@ -43,3 +45,8 @@ class Reading:
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
+
+    def rest(self, turns: Turns) -> None:
+        """Pauses reading until it is this connection's turn."""
+        self.switch(False)
+        turns.put_off(partial(self.switch, True))

@@ -31,7 +31,7 @@ class Http1Connection(Http1State):
         self._last_seen = time.monotonic()
         answers, turns, size = self._answers, self._server.turns, len(data)
         if answers.is_over:
-            return
+            return self._reading.rest(turns)
         is_busy = answers.is_busy or self._turn is not None
         if is_busy or (turns.is_full and size > SHORT):
             self._held += data

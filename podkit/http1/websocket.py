@@ -75,7 +75,7 @@ class WebSocketConnection(Connection):
         """Frames from the client."""
         self._last_seen = time.monotonic()
         if self._is_over:
-            return
+            return self._reading.rest(self._server.turns)
         turns, size = self._server.turns, len(data)
         if self._turn is not None or self._is_held_up:
             self._held += data

@@ -20,7 +20,7 @@ class Http2Connection(Http2State):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         if self._is_over:
-            return
+            return self._reading.rest(self._server.turns)
         self._frames.feed(data)
         if self._is_behind:
             return

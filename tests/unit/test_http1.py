@@ -324,6 +324,31 @@ async def test_a_large_head_is_answered_in_another_turn_than_it_is_read() -> Non
         await server.let_go()
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        closing(b"/") + b"more",
+        b"GET /socket HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: a\r\n\r\n\x88\x80\0\0\0\0",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
+    ],
+    ids=["HTTP/1.1", "WebSocket", "HTTP/2"],
+)
+async def test_what_comes_after_the_end_is_read_in_turns(last: bytes) -> None:
+    """It is read, or else the kernel resets the connection, but as long as others wait, not all at once."""
+    async with running(Table().find) as server:
+        wire = Wire(server.server)
+        wire.protocol.data_received(last)
+        wire.protocol.data_received(last[:10])
+        await asyncio.sleep(0)
+        wire.protocol.data_received(last[:10])
+        assert wire.end == "eof"
+        assert not wire.reads
+        await asyncio.sleep(0)
+        assert wire.reads
+        wire.protocol.connection_lost(None)
+        await server.let_go()
+
+
 async def test_a_large_request_to_switch_protocols_waits_for_its_turn() -> None:
     """What comes after it belongs to the new protocol, and the head is charged meanwhile."""
     table = Table()
