@@ -24,6 +24,7 @@ HAS_PRIORITY: Final = 0x20
 _HEAD: Final = struct.Struct(">HBBBL")  # the 24-bit length in two fields, type, flags, stream
 _SETTING: Final = struct.Struct(">HL")
 _HEAD_SIZE: Final = 9
+_MAX_SETTINGS: Final = 4 * (MAX_PAYLOAD // 3)  # bytes of a payload in Base64
 
 
 class Code(IntEnum):
@@ -171,6 +172,8 @@ def parse_settings(payload: bytes) -> dict[int, int]:
 
 def parse_settings_header(header: bytes) -> dict[int, int]:
     """The settings in an HTTP2-Settings header of HTTP/1.1 (RFC 7540, 3.2.1). Raises ValueError."""
+    if len(header) > _MAX_SETTINGS:
+        raise ValueError("malformed HTTP2-Settings")
     try:
         payload = base64.b64decode(header + b"=" * (-len(header) % 4), altchars=b"-_", validate=True)
         return parse_settings(payload)

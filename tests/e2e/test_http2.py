@@ -70,7 +70,11 @@ def test_an_upgrade_with_a_body_that_nobody_reads_is_answered(whereami: Server) 
     assert curl("--http2", "-d", "hello", "-w", "%{http_code}", address).endswith(b"node1\n200")
 
 
-@pytest.mark.parametrize("settings", ["!", "AAMAAABkAAQ"], ids=["no base64", "half a setting"])
+@pytest.mark.parametrize(
+    "settings",
+    ["!", "AAMAAABkAAQ", "AAMAAABk" * 2731],
+    ids=["no base64", "half a setting", "more than a frame may have"],
+)
 def test_bad_settings_of_an_upgrade_are_refused(whoami: Server, settings: str) -> None:
     """The client gets 400 over HTTP/1.1, and the connection closes."""
     upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", f"HTTP2-Settings: {settings}")
