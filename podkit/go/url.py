@@ -1,7 +1,6 @@
 """Request targets and queries, parsed and written like Go's ``net/url``, on bytes."""
 
 import re
-from html import escape
 from typing import Final, NamedTuple
 
 from podkit.go.host import parse_authority
@@ -15,8 +14,9 @@ _KEPT: Final = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@]")
 _ESCAPES: Final = [chr(byte) if _KEPT.match(bytes((byte,))) else f"%{byte:02X}" for byte in range(256)]
 _UNTOUCHED: Final = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]%]*")
 _UNCLEAN: Final = re.compile(rb"//|/\.\.?(?:/|\Z)")
+_HTML: Final = ((b"&", b"&amp;"), (b"<", b"&lt;"), (b">", b"&gt;"), (b'"', b"&#34;"), (b"'", b"&#39;"))
 _REDIRECTED: Final = [chr(byte) if byte < 0x80 else f"%{byte:02x}" for byte in range(256)]
-_PIECE: Final = 1 << 14  # bytes of a path to escape at once: in a list, each takes eight times its space
+_PIECE: Final = 1 << 14  # bytes to replace at once: in a list, each takes eight times its space
 _MAX_PAIRS: Final = 10_000  # of a query; Go ignores longer queries
 
 
@@ -37,8 +37,13 @@ def escape_path(path: bytes) -> bytes:
     plain = unescape(path)
     if _UNTOUCHED.fullmatch(path):
         return path
-    pieces = [plain[start : start + _PIECE] for start in range(0, len(plain), _PIECE)]
-    return b"".join(["".join([_ESCAPES[byte] for byte in piece]).encode() for piece in pieces])
+    return _replace(plain, _ESCAPES)
+
+
+def _replace(text: bytes, table: list[str]) -> bytes:
+    """Replaces each byte by what `table` has for it."""
+    starts = range(0, len(text), _PIECE)
+    return b"".join(["".join([table[byte] for byte in text[at : at + _PIECE]]).encode() for at in starts])
 
 
 def parse_target(method: bytes, text: bytes) -> Target:
@@ -87,13 +92,14 @@ def clean_path(path: bytes) -> bytes:
 
 def escape_non_ascii(url: bytes) -> bytes:
     """A URL as in Go's redirects: bytes above ASCII become ``%xx``, the rest is unchanged."""
-    return url if url.isascii() else "".join([_REDIRECTED[byte] for byte in url]).encode()
+    return url if url.isascii() else _replace(url, _REDIRECTED)
 
 
 def escape_html(text: bytes) -> bytes:
     """Escapes a text like Go's ``html.EscapeString``."""
-    shown = escape(text.decode("latin-1"))
-    return shown.replace("&quot;", "&#34;").replace("&#x27;", "&#39;").encode("latin-1")
+    for letter, escaped in _HTML:
+        text = text.replace(letter, escaped)
+    return text
 
 
 def parse_query(query: bytes) -> dict[str, str]:

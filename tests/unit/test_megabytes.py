@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from podkit.go.url import escape_path
+from podkit.go.url import escape_html, escape_non_ascii, escape_path
 from podkit.http1.head import parse_head
 from podkit.message import Client, HttpError, Request, Response
 from podkit.pod.pod import Pod
@@ -122,7 +122,12 @@ def test_json_takes_no_step_for_each_byte_that_is_not_utf_8(routes: Routes, text
     assert calls(lambda: answer(routes, block)) < 1000
 
 
-def test_a_path_is_escaped_in_little_more_than_its_own_space() -> None:
-    """Each byte takes three when escaped; the path is also needed as a request URI, which may be the same."""
-    path = b"/" + b'"' * MIB
-    assert memory(lambda: escape_path(path)) < 8 * MIB
+@pytest.mark.parametrize(
+    ("escape", "text", "mebibytes"),
+    [(escape_path, b'"', 8), (escape_non_ascii, b"\xff", 8), (escape_html, b'"', 10)],
+)
+def test_escaping_takes_little_more_space_than_its_result(
+    escape: Callable[[bytes], bytes], text: bytes, mebibytes: int
+) -> None:
+    """Which is three or five times as long."""
+    assert memory(lambda: escape(b"/" + text * MIB)) < mebibytes * MIB
