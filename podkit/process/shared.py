@@ -22,6 +22,7 @@ class SharedNumber:
         self._memory = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("i")
         self._memory[0] = value
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._due: deque[asyncio.Future[None]] = deque()  # to wake
         self._bells: list[int] = []
         self._is_listening = processes == 1
         if processes > 1:
@@ -64,16 +65,16 @@ class SharedNumber:
         self._wake()
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        if waiting:
-            _wake_some(waiting)
+        is_under_way = bool(self._due)
+        self._due += self._waiting
+        self._waiting.clear()
+        if not is_under_way:
+            self._wake_some()
 
-
-def _wake_some(waiting: deque[asyncio.Future[None]]) -> None:
-    loop = waiting[0].get_loop()
-    for _ in range(min(_AT_ONCE, len(waiting))):
-        changed = waiting.popleft()
-        if not changed.done():
-            changed.set_result(None)
-    if waiting:
-        loop.call_soon(_wake_some, waiting)
+    def _wake_some(self) -> None:
+        for _ in range(min(_AT_ONCE, len(self._due))):
+            changed = self._due.popleft()
+            if not changed.done():
+                changed.set_result(None)
+        if self._due:
+            self._due[0].get_loop().call_soon(self._wake_some)

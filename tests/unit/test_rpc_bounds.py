@@ -2,8 +2,10 @@
 
 import asyncio
 import gzip
+import itertools
 import time
 import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -180,6 +182,28 @@ async def test_a_watch_that_nobody_takes_is_given_up() -> None:
     assert resets(await deaf.wait(61)) == [(1, CANCEL)]
     assert resets(await peer.wait(10_000)) == []
     assert peer.body(1) == SERVING
+
+
+async def test_frequent_changes_wake_no_more_watches_at_once() -> None:
+    """Those of a later change come after those of the ones before."""
+    state, woken = Health(), Counter[int]()
+
+    async def watch(number: int) -> None:
+        while True:
+            await state.wait_for_change()
+            woken[number] += 1
+
+    watches = [asyncio.ensure_future(watch(number)) for number in range(1000)]
+    await asyncio.sleep(0)
+    totals = [0]
+    for _ in range(30):
+        state.status += 1
+        await asyncio.sleep(0)
+        totals.append(woken.total())
+    assert len(woken) == len(watches)
+    assert max(after - before for before, after in itertools.pairwise(totals)) < 100
+    for task in watches:
+        task.cancel()
 
 
 async def test_a_change_wakes_all_watches_and_nothing_else_does() -> None:
