@@ -11,7 +11,7 @@ from typing import Final
 from podkit.errors import ListenError
 from podkit.limits import Limits
 
-_BACKLOG: Final = 1024
+BACKLOG: Final = 1024
 # socket options that connections inherit, where the system has them
 _OPTIONS: Final = (
     (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
@@ -52,7 +52,7 @@ def bind(port: int, count: int = 1) -> list[socket.socket]:
             first.close()
             listeners = [_bind(family, address, port, socket.SO_REUSEPORT) for _ in range(count)]
         for listener in listeners:
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
     except OSError as problem:
         raise ListenError(_explain(problem, port)) from None
     return listeners

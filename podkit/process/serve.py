@@ -128,7 +128,7 @@ async def _serve(service: Service, listener: socket.socket, worker: int, lifelin
             build = ProxyProtocolFactory(server, build)
         acceptor = Acceptor(server, listener, build)
         server.start()
-        acceptor.start()
+        await acceptor.start()
         if lifeline is None:
             log_line(f"{name}: {_listening(service, listener)}")
         await ending.follow(server, acceptor, service.pod, service.settings)

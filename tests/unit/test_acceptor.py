@@ -24,6 +24,7 @@ from tests.server import PATIENCE
 
 Ask = Callable[[str], Awaitable[bytes]]
 WAITING = b"/waiting"
+FEW, TOO_MANY = Limits(connections=2 << 20), Limits(connections=1 << 40)  # for the number of file descriptors
 
 
 def find_route(head: Any) -> Route:
@@ -74,8 +75,8 @@ class Place:
 async def place(limits: Limits | None = None, listener: socket.socket | None = None) -> AsyncIterator[Place]:
     """A server with these limits, until the end of the block."""
     listener = listener or bind(0)[0]
-    here = Place(listener, limits or Limits())
-    here.acceptor.start()
+    here = Place(listener, limits or FEW)
+    await here.acceptor.start()
     yield here
     for client in here.clients:
         client.close()
@@ -152,7 +153,7 @@ async def test_the_kernel_holds_little_for_a_client_that_does_not_read() -> None
     server = Server(lambda head: Route(lambda request: Response(body=blocks(), length=1 << 40)))
     (listener,) = bind(0)
     acceptor = Acceptor(server, listener, partial(Opening, server))
-    acceptor.start()
+    await acceptor.start()
     client = socket.create_connection(("127.0.0.1", listener.getsockname()[1]), PATIENCE)
     client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     await until(lambda: server.budget.used > 1 << 15)  # the part that the kernel did not take
@@ -175,7 +176,7 @@ async def test_clients_that_vanish_are_noticed() -> None:
 
     (listener,) = bind(0)
     acceptor = Acceptor(Server(find_route), listener, Watched)
-    acceptor.start()
+    await acceptor.start()
     with socket.create_connection(("127.0.0.1", listener.getsockname()[1]), PATIENCE):
         await until(lambda: len(found) == 3)
     await acceptor.finish()
@@ -202,7 +203,7 @@ async def test_without_descriptors_clients_wait(shortage: int, capsys: pytest.Ca
     (plain,) = bind(0)
     listener = Short(plain.family, plain.type, plain.proto, plain.detach())
     listener.setblocking(False)
-    async with place(listener=listener) as here:
+    async with place(TOO_MANY, listener) as here:
         listener.shortage = shortage
         client = here.connect()
         answer = asyncio.ensure_future(here.ask(client))
@@ -269,3 +270,19 @@ async def test_another_process_goes_on_with_a_listener_that_is_left_to_it() -> N
             connection, _ = await asyncio.get_running_loop().sock_accept(other)
             with connection:
                 assert connection.getpeername()[1] == client.getsockname()[1]
+
+
+def test_uvloops_own_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """It accepts the connections if there are enough file descriptors, and with the same results."""
+    uvloop: Any = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for test in (
+            test_who_is_idle_longest_makes_place(),
+            test_where_all_are_busy_others_are_refused(capsys),
+            test_clients_that_vanish_are_noticed(),
+            test_without_descriptors_clients_wait(errno.EMFILE, capsys),
+            test_no_connection_is_lost_at_the_end(300),
+            test_no_connection_begins_while_the_listener_closes(),
+            test_another_process_goes_on_with_a_listener_that_is_left_to_it(),
+        ):
+            runner.run(test)

@@ -82,7 +82,7 @@ async def count_left(data: bytes, certificates: Certificates | None, context: ss
     acceptor = Acceptor(
         server, listener, TlsProtocolFactory(server, certificates, build) if certificates else build
     )
-    acceptor.start()
+    await acceptor.start()
     port = listener.getsockname()[1]
     await asyncio.gather(*[talk(port, data, context) for _ in range(3)])
     assert known
