@@ -60,11 +60,8 @@ class Server:
         self.connections = Connections(self.room, self.limits.connection_cost)
         self.newest: Client | None = None
         self.last_head: tuple[bytes | None, Head] = None, UNREADABLE  # of HTTP/1.1, and its parsed form
-        self.last_answer: tuple[Response | None, bytes, bytes] = (
-            None,
-            b"",
-            b"",
-        )  # a reusable one, its Date, rendered
+        # a reusable one, its Date, whether the connection closes after it, and all that rendered
+        self.last_answer: tuple[Response | None, bytes, bool, bytes] = None, b"", False, b""
         self.answered = 0  # requests
         self._worker = worker
         self._numbers = itertools.count(1)

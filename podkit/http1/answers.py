@@ -37,6 +37,7 @@ class Answers:
         self._transport = transport
         self._finished = finished
         self.is_over = False  # the last answer has been sent
+        self.is_last_by_agreement = False  # the client asked for none after it
         self.is_busy = False  # no other answer can be sent now
         self._late: asyncio.TimerHandle | Turn | None = None  # creates a delayed answer
         self._task: asyncio.Task[None] | None = None  # relays blocks that take time
@@ -65,17 +66,19 @@ class Answers:
         """Renders an answer, without the body if that is streamed. The request arrived at `start`."""
         server, head = self._server, request.head
         self.is_over = is_last or closes(head, response)
+        if self.is_over:
+            self.is_last_by_agreement = head.close
         if server.access_log is not None:
             log_answer(server, request, response, start)
         date_line = server.clock.date_line(now)
         if type(response.body) is not bytes:
             return render_head(head, response, self.is_over, date_line)
-        if not response.is_kept or self.is_over or head.method != b"GET" or head.version != (1, 1):
+        if not response.is_kept or head.method != b"GET" or head.version != (1, 1):
             return render_answer(head, response, self.is_over, date_line)
-        last, last_date_line, rendered = server.last_answer
-        if response is not last or date_line is not last_date_line:
-            rendered = render_answer(head, response, False, date_line)
-            server.last_answer = response, date_line, rendered
+        last, last_date_line, was_over, rendered = server.last_answer
+        if response is not last or date_line is not last_date_line or self.is_over is not was_over:
+            rendered = render_answer(head, response, self.is_over, date_line)
+            server.last_answer = response, date_line, self.is_over, rendered
         return rendered
 
     def wait(self, request: Request, delayed: Delayed, is_last: Callable[[], bool], start: float) -> None:

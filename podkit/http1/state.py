@@ -93,10 +93,13 @@ class Http1State(Connection):
 
     def _hang_up(self) -> None:
         """Closes, but keeps reading briefly on input: unread bytes make the kernel reset the connection."""
-        self._answers.is_over = True
-        transport, more = self._transport, bool(self._held) or self._reader.last
+        answers, transport = self._answers, self._transport
+        answers.is_over = True
+        more = bool(self._held) or self._reader.last
         self._held.clear()
-        if not self._has_ended and (more or unread_bytes(transport)) and transport.can_write_eof():
+        if not more and not self._has_ended and not answers.is_last_by_agreement:
+            more = unread_bytes(transport) > 0
+        if more and not self._has_ended and transport.can_write_eof():
             transport.write_eof()
             asyncio.get_running_loop().call_later(self._server.limits.linger, transport.close)
             self._account()
