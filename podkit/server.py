@@ -10,7 +10,7 @@ from podkit.go.date import render_date
 from podkit.limits import Limits
 from podkit.log import AccessLog
 from podkit.message import UNREADABLE, Client, Head, Response, Tls, render_address
-from podkit.routes import FindRoute
+from podkit.routes import FindRoute, Route
 from podkit.turns import Turns
 
 _DRAIN_INTERVAL = 0.02  # seconds between two checks of the remaining connections
@@ -59,7 +59,8 @@ class Server:
         self.room = Budget(self.limits.connections)
         self.connections = Connections(self.room, self.limits.connection_cost)
         self.newest: Client | None = None
-        self.last_head: tuple[bytes | None, Head] = None, UNREADABLE  # of HTTP/1.1, and its parsed form
+        # of HTTP/1.1, its parsed form, and its route
+        self.last_head: tuple[bytes | None, Head, Route] = None, UNREADABLE, find_route(UNREADABLE)
         # a reusable one, its Date, whether the connection closes after it, and all that rendered
         self.last_answer: tuple[Response | None, bytes, bool, bytes] = None, b"", False, b""
         self.answered = 0  # requests

@@ -30,6 +30,8 @@ def _pieces(head: bytes, request: Request, response: Response) -> Iterator[Block
 class Answers:
     """Sends the answers of one connection, in order. `finished` is called after each that took time."""
 
+    _progress: Progress  # of its reading
+
     def __init__(self, server: Server, transport: asyncio.Transport, finished: Callable[[], None]) -> None:
         # no transport buffer: what the kernel does not take is seen here and can be charged
         transport.set_write_buffer_limits(high=0)
@@ -45,7 +47,6 @@ class Answers:
         self._turn: Turn | None = None  # sends some of that
         self._kept = 0  # bytes of the request, while its answer is in progress
         self._drained: asyncio.Future[None] | None = None  # while the client does not read
-        self._progress = Progress()  # of its reading
 
     @property
     def is_under_way(self) -> bool:
@@ -168,7 +169,7 @@ class Answers:
         """The kernel takes no more."""
         self._drained = asyncio.get_running_loop().create_future()
         self.is_busy = True
-        self._progress.restart()
+        self._progress = Progress()
 
     def resume(self) -> None:
         """Everything has been taken."""

@@ -31,8 +31,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_body", "_checked", "_client", "_follows_post", "_head_size", "_last_block", "_last_head", "_raw",
-        "_searched", "_server", "began", "head", "interim", "last", "position", "route",
+        "_body", "_checked", "_client", "_follows_post", "_head_size", "_last_block", "_last_head",
+        "_last_route", "_raw", "_searched", "_server", "began", "head", "interim", "last", "position", "route",
     )  # fmt: skip
 
     route: Route  # of the last request
@@ -44,7 +44,8 @@ class RequestReader:
         self._checked = 0  # bytes of an incomplete head whose lines are valid
         self._searched = 0  # bytes after the position that contain no end of a head
         self._follows_post = False
-        self._last_block, self._last_head = server.last_head  # and its parsed form
+        # with its parsed form and its route
+        self._last_block, self._last_head, self._last_route = server.last_head
         self.head: Head | None = None  # of the request whose body is arriving
         self._head_size = 0
         self._raw = bytearray()
@@ -77,7 +78,7 @@ class RequestReader:
         self._follows_post = head.method == b"POST"
         client = self._client
         client.requests += 1
-        self.route = route = self._server.find_route(head)
+        route = self.route
         if head.length or b"Expect" in head.headers or route.keeps_raw:
             return self._begin_body(head, data, start)
         return Request(head, client, client.requests)
@@ -91,9 +92,10 @@ class RequestReader:
         return True
 
     def _read_head(self, data: bytes | bytearray) -> Head | None:
+        """A complete head; finds its route, too."""
         start, limits = self.position, self._server.limits
         if start == 0 and data == self._last_block and not self.began:
-            self.position = len(data)
+            self.position, self.route = len(data), self._last_route
             return self._last_head
         ending = _END.search(data, start + self._searched)
         end, stop = ending.span() if ending else (-1, len(data))
@@ -107,10 +109,12 @@ class RequestReader:
         if self.began:
             self._searched, self._checked, self.began = 0, 0, 0.0
         if block == self._last_block:  # clients repeat themselves, on new connections too
+            self.route = self._last_route
             return self._last_head
         head = parse_head(block[: end - start], limits.max_header_lines)
+        self.route = route = self._server.find_route(head)
         if stop - start <= _REMEMBERED and block.count(b"\n") <= _REMEMBERED_LINES:
-            self._last_block, self._last_head = self._server.last_head = block, head
+            self._last_block, self._last_head, self._last_route = self._server.last_head = block, head, route
         return head
 
     def _watch_head(self, data: bytes | bytearray) -> None:
