@@ -66,20 +66,20 @@ class Answers:
     def render(self, request: Request, response: Response, is_last: bool, start: float, now: float) -> bytes:
         """Renders an answer, without the body if that is streamed. The request arrived at `start`."""
         server, head = self._server, request.head
-        self.is_over = is_last or closes(head, response)
-        if self.is_over:
-            self.is_last_by_agreement = head.close
         if server.access_log is not None:
             log_answer(server, request, response, start)
-        date_line = server.clock.date_line(now)
-        if type(response.body) is not bytes:
-            return render_head(head, response, self.is_over, date_line)
-        if not response.is_kept or head.method != b"GET" or head.version != (1, 1):
-            return render_answer(head, response, self.is_over, date_line)
+        date_line, is_over = server.clock.date_line(now), is_last or head.close
         last, last_date_line, was_over, rendered = server.last_answer
-        if response is not last or date_line is not last_date_line or self.is_over is not was_over:
-            rendered = render_answer(head, response, self.is_over, date_line)
-            server.last_answer = response, date_line, self.is_over, rendered
+        is_usual = head.method == b"GET" and head.version == (1, 1)
+        if not (response is last and date_line is last_date_line and is_over is was_over and is_usual):
+            is_over = is_over or closes(head, response)
+            render = render_answer if type(response.body) is bytes else render_head
+            rendered = render(head, response, is_over, date_line)
+            if response.is_kept and is_usual:
+                server.last_answer = response, date_line, is_over, rendered
+        self.is_over = is_over
+        if is_over:
+            self.is_last_by_agreement = head.close
         return rendered
 
     def wait(self, request: Request, delayed: Delayed, is_last: Callable[[], bool], start: float) -> None:

@@ -69,11 +69,11 @@ class Http1Connection(Http1State):
     def _serve(self, data: bytes | bytearray) -> None:
         """Answers the requests in `data`, as far as possible now, and holds back the rest."""
         server, reader, answers = self._server, self._reader, self._answers
-        limits, position, size = server.limits, 0, 0
+        limits, position, end, size = server.limits, 0, len(data), 0
         out: list[bytes] = []
         later: tuple[Request, Answer | None] | None = None
         seen = self._last_seen
-        while not answers.is_over and (position < len(data) or (self._has_ended and reader.head is not None)):
+        while not answers.is_over and (position < end or (self._has_ended and reader.head is not None)):
             if size >= limits.turn_bytes or len(out) >= limits.turn_requests:
                 self._turn = server.turns.put_off(self._go_on)
                 break
@@ -85,7 +85,7 @@ class Http1Connection(Http1State):
                     if reader.is_behind:
                         self._turn = server.turns.put_off(self._go_on)
                         break
-                    request = reader.cut_off(len(data) - position) if self._has_ended else None
+                    request = reader.cut_off(end - position) if self._has_ended else None
                     if request is None:
                         break
             except HttpError as problem:
@@ -100,7 +100,7 @@ class Http1Connection(Http1State):
             ):
                 later = request, answer
                 break
-            is_last = reader.last or (server.draining and position == len(data))
+            is_last = reader.last or (server.draining and position == end)
             out.append(answers.render(request, answer, is_last, seen, seen))
             size += len(out[-1])
         server.answered += len(out)
@@ -111,7 +111,7 @@ class Http1Connection(Http1State):
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
         if data is self._held:
             del self._held[:position]
-        elif position < len(data):
+        elif position < end:
             self._held += memoryview(data)[position:]
         if later is not None:
             self._begin(*later)

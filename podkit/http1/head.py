@@ -50,8 +50,14 @@ def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
         raise HttpError(400, str(problem)) from None
 
 
+def _read_start(line: bytes) -> tuple[bytes, Target, tuple[int, int]]:
+    """The same, with the protocol's version."""
+    method, target, protocol = parse_start(line)
+    return method, target, (protocol[5] - 48, protocol[7] - 48)
+
+
 # cached for request lines that are likely to be repeated
-_known_start = lru_cache(maxsize=256)(parse_start)
+_known_start = lru_cache(maxsize=256)(_read_start)
 
 
 def check_lines(block: bytes, is_start: bool) -> None:
@@ -77,9 +83,8 @@ def parse_head(block: bytes, max_fields: int = MAX_FIELDS) -> Head:
     """
     start, _, fields = block.removesuffix(b"\r").partition(b"\n")
     start = start.removesuffix(b"\r")
-    method, target, protocol = _known_start(start) if len(start) <= _CACHED_START else parse_start(start)
+    method, target, version = _known_start(start) if len(start) <= _CACHED_START else _read_start(start)
     headers = parse_fields(fields, max_fields) if fields else {}
-    version = protocol[5] - 48, protocol[7] - 48
 
     hosts = headers.pop(b"Host", None)
     if hosts and len(hosts) > 1:

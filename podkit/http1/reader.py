@@ -1,8 +1,6 @@
 """Parses requests from a connection's bytes, however they are segmented."""
 
-import re
 import time
-from typing import Final
 
 from podkit.answer import max_body, too_large
 from podkit.go.header import has_token
@@ -19,8 +17,16 @@ _REMEMBERED_LINES = 18
 # bytes that Go waits for before it reads the next request; after a POST it skips line ends in them
 _PEEKED = 4
 
-_END: Final = re.compile(rb"\n\r?\n")  # end of a head
 _UNMET = Route(lambda request: Response(417, (CLOSE,)))  # an expectation that the original does not support
+
+
+def _find_end(data: bytes | bytearray, start: int) -> tuple[int, int]:
+    """The positions of a head's last line feed and after its empty line; -1 and the end if it is incomplete."""
+    end = data.find(b"\n\r\n", start)
+    bare = data.find(b"\n\n", start, end + 1 if end >= 0 else len(data))
+    if bare >= 0:
+        return bare, bare + 2
+    return (end, end + 3) if end >= 0 else (-1, len(data))
 
 
 class RequestReader:
@@ -97,8 +103,7 @@ class RequestReader:
         if start == 0 and data == self._last_block and not self.began:
             self.position, self.route = len(data), self._last_route
             return self._last_head
-        ending = _END.search(data, start + self._searched)
-        end, stop = ending.span() if ending else (-1, len(data))
+        end, stop = _find_end(data, start + self._searched)
         if stop - start > limits.max_head:
             raise HttpError(431, "request head too large")
         if end < 0:
