@@ -62,7 +62,7 @@ def find_in_whereami() -> FindRoute:
 
 
 BUDGETS = {
-    "whoami /bench for wrk": (find_in_whoami, WRK % b"/bench", 1010),
+    "whoami /bench for wrk": (find_in_whoami, WRK % b"/bench", 940),
     "whoami / for curl": (find_in_whoami, CURL % b"/", 1370),
     "whoami / for a browser behind a proxy": (find_in_whoami, BROWSER_BEHIND_PROXY % b"/", 1950),
     "whoami /api for curl": (find_in_whoami, CURL % b"/api", 1460),
@@ -208,7 +208,7 @@ async def test_a_new_connection_stays_within_its_budget() -> None:
             wire.get_protocol().connection_lost(None)
             totals.append(steps.by_code.total())
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert 0 < min(totals[2:]) <= 1280, f"it takes {min(totals[2:])} steps of Python\n{dearest(steps.by_code)}"
+    assert 0 < min(totals[2:]) <= 1230, f"it takes {min(totals[2:])} steps of Python\n{dearest(steps.by_code)}"
 
 
 def build_server() -> Server:
