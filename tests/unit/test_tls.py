@@ -422,7 +422,7 @@ async def test_all_is_given_back(build: Build) -> None:
 
 async def test_a_handshake_may_not_take_all_memory(build: Build) -> None:
     """Without budget it is refused."""
-    factory = build(Limits(budget=30_000))
+    factory = build(Limits(budget=40_000))
     first, second = Peer(factory, client_context()), Peer(factory, client_context())
     for peer in (first, second):
         peer.attempt(peer.tls.do_handshake)
