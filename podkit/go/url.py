@@ -1,6 +1,7 @@
 """Request targets and queries, parsed and written like Go's ``net/url``, on bytes."""
 
 import re
+from posixpath import normpath
 from typing import Final, NamedTuple
 
 from podkit.go.host import parse_authority
@@ -80,14 +81,8 @@ def clean_path(path: bytes) -> bytes:
         path = b"/" + path
     if not _UNCLEAN.search(path):
         return path
-    kept: list[bytes] = []
-    for segment in path.split(b"/"):
-        if segment == b"..":
-            del kept[-1:]
-        elif segment not in (b"", b"."):
-            kept.append(segment)
-    cleaned = b"/" + b"/".join(kept)
-    return cleaned + b"/" if path.endswith(b"/") and kept else cleaned
+    cleaned = normpath(b"/" + path.lstrip(b"/"))  # to POSIX, two slashes mean more than one
+    return cleaned + b"/" if path.endswith(b"/") and cleaned != b"/" else cleaned
 
 
 def escape_non_ascii(url: bytes) -> bytes:

@@ -1,7 +1,6 @@
 """Dates, JSON, names and URLs as Go's libraries parse them."""
 
 import json
-import posixpath
 import re
 from urllib.parse import quote_from_bytes
 
@@ -179,9 +178,14 @@ def test_paths_are_escaped_if_they_need_it(path: bytes) -> None:
 def test_a_clean_path_has_no_empty_or_dotted_segments(segments: list[bytes]) -> None:
     """It leads to the same place."""
     path = b"/" + b"/".join(segments)
-    cleaned = posixpath.normpath(b"/" + path.lstrip(b"/"))
-    slash = b"/" if path.endswith(b"/") and cleaned != b"/" else b""
-    assert clean_path(path) == cleaned + slash
+    kept: list[bytes] = []
+    for segment in segments:
+        if segment == b"..":
+            del kept[-1:]
+        elif segment not in (b"", b"."):
+            kept.append(segment)
+    slash = b"/" if path.endswith(b"/") and kept else b""
+    assert clean_path(path) == b"/" + b"/".join(kept) + slash
 
 
 BYTES = [bytes((byte,)) for byte in b'a<>&"\\\n\xff\xc3\xa4\xe2\x82\xac\x80\xa8\xf0\x9f\x98\xed\xf4']
