@@ -5,7 +5,7 @@ import socket
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 import pytest
@@ -17,6 +17,7 @@ from podkit.message import Answer, Delayed, Head, Request, Response, Upgrade
 from podkit.routes import Route
 from tests.http2 import Wire
 from tests.inprocess import Running, running, until
+from tests.server import PATIENCE
 
 QUICK = Limits(head_timeout=0.6, body_timeout=0.4, idle_timeout=0.6, send_timeout=0.4, check_interval=0.05)
 WAIT = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -309,15 +310,22 @@ async def test_one_connection_gets_no_more_than_its_turn(flood: bytes) -> None:
     assert turns
 
 
+async def turn(condition: Callable[[], object]) -> None:
+    """Waits for a condition, and no longer than that takes."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # there is no event for it
+            await asyncio.sleep(0)
+
+
 async def test_a_large_head_is_answered_in_another_turn_than_it_is_read() -> None:
     """And so is each of several that a client sends at once."""
     table = Table()
     large = b"GET /slow HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n" % (b"x" * 100_000)
-    async with running(table.find) as server:
+    async with running(table.find, Limits(turn_time=0)) as server:
         wire = Wire(server.server)
         wire.protocol.data_received(large * 2)
         assert not table.calls
-        await asyncio.sleep(0)
+        await turn(lambda: table.calls)
         assert table.calls[b"/slow"] == 1
         await until(lambda: wire.taken.count(b"HTTP/1.1 200 OK") == 2)
         wire.protocol.connection_lost(None)
@@ -338,13 +346,11 @@ async def test_what_comes_after_the_end_is_read_in_turns(last: bytes) -> None:
     async with running(Table().find) as server:
         wire = Wire(server.server)
         wire.protocol.data_received(last)
-        wire.protocol.data_received(last[:10])
-        await asyncio.sleep(0)
-        wire.protocol.data_received(last[:10])
         assert wire.end == "eof"
-        assert not wire.reads
-        await asyncio.sleep(0)
-        assert wire.reads
+        for _ in range(2):
+            wire.protocol.data_received(last[:10])
+            assert not wire.reads
+            await turn(lambda: wire.reads)
         wire.protocol.connection_lost(None)
         await server.let_go()
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -186,7 +187,10 @@ def build(tmp_path: Path) -> Build:
             authorities.write_bytes(client_ca.pem)
         cert, key, ca = str(folder / "tls.crt"), str(folder / "tls.key"), str(authorities)
         certificates = Certificates(cert, key, ca if client_ca else "", **options)
-        limits = limits or Limits(turn_handshakes=100)  # for tests that give the loop no turn
+        # for tests that give the loop no turn
+        limits = limits or Limits(turn_handshakes=100)
+        if limits.turn_time:
+            limits = replace(limits, turn_time=60)
         return TlsProtocolFactory(Server(ROUTES.find, limits=limits), certificates, Above)
 
     return build_factory
