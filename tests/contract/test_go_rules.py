@@ -270,6 +270,7 @@ def test_500_header_lines_and_a_megabyte(whoami: Server) -> None:
     body = whoami.get("/", *many).body
     assert all(line.encode() in body for line in many)
     assert whoami.get("/", *many, "X-Last: 1").status == 431
+    assert whoami.ask(request("/", "malformed", *many, "X-Last: 1")).status == 400
     assert whoami.get("/", *many, "X-Last", " in: two lines").status == 400
     big = "X-Big: " + "k" * 1_040_000
     assert big.encode() in whoami.get("/", big).body
