@@ -37,15 +37,16 @@ def parse_fields(block: bytes, max_fields: int = MAX_FIELDS) -> dict[bytes, list
 
 def _read_fields(lines: list[bytes], read_short: Read, read: Read, max_fields: int) -> dict[bytes, list[bytes]]:
     """Parses lines that are one header each."""
+    if len(lines) > max_fields:
+        _read_fields(lines[: max_fields + 1], read_short, read, max_fields + 1)  # a malformed line comes first
+        raise HttpError(431, "message too large")
     headers: dict[bytes, list[bytes]] = {}
-    for line in lines[: max_fields + 1]:  # a malformed one comes first
+    for line in lines:
         name, value = read_short(line) if len(line) <= _CACHED_LINE else read(line)
         if name in headers:
             headers[name].append(value)
         else:
             headers[name] = [value]
-    if len(lines) > max_fields:
-        raise HttpError(431, "message too large")
     return headers
 
 

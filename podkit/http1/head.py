@@ -20,7 +20,7 @@ from podkit.message import Head, HttpError
 _VERSION: Final = re.compile(rb"HTTP/([0-9])\.([0-9])")
 # simple request lines: nothing to unescape, no scheme, no host
 _PLAIN_LINE: Final = re.compile(
-    rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?([^\x00-\x20\x7f]*))?) (HTTP/1\.[01])"
+    rb"([A-Z]+) ((/[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]*)(?:\?([^\x00-\x20\x7f]*))?) HTTP/1\.([01])"
 )
 _CACHED_START: Final = 64  # bytes
 _CARRIED_ON: Final = re.compile(rb"(?:[ \t][^\n]*(?:\n|\Z))*")
@@ -28,36 +28,31 @@ _DIGITS: Final = re.compile(rb"[0-9]+")
 _INT64_DIGITS: Final = 19
 
 
-def parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """Splits a request line into method, target and protocol; HttpError if there are not three parts."""
+def parse_request_line(line: bytes) -> tuple[bytes, bytes, tuple[int, int]]:
+    """Splits a request line into method, target and version; HttpError if there are not three parts."""
     method, _, rest = line.partition(b" ")
     target, space, protocol = rest.partition(b" ")
-    if not space or not TOKEN.fullmatch(method) or not _VERSION.fullmatch(protocol):
+    version = _VERSION.fullmatch(protocol)
+    if not space or not TOKEN.fullmatch(method) or version is None:
         raise HttpError(400, "malformed request line")
-    return method, target, protocol
+    return method, target, (int(version[1]), int(version[2]))
 
 
-def parse_start(line: bytes) -> tuple[bytes, Target, bytes]:
-    """Parses method, target and protocol of a request line; HttpError if one is malformed."""
+def parse_start(line: bytes) -> tuple[bytes, Target, tuple[int, int]]:
+    """Parses method, target and version of a request line; HttpError if one is malformed."""
     plain = _PLAIN_LINE.fullmatch(line)
     if plain is not None:
-        method, request_uri, path, query, protocol = plain.groups(b"")
-        return method, Target(path, query, b"", request_uri), protocol
-    method, text, protocol = parse_request_line(line)
+        method, request_uri, path, query, minor = plain.groups(b"")
+        return method, Target(path, query, b"", request_uri), (1, int(minor))
+    method, text, version = parse_request_line(line)
     try:
-        return method, parse_target(method, text), protocol
+        return method, parse_target(method, text), version
     except ValueError as problem:
         raise HttpError(400, str(problem)) from None
 
 
-def _read_start(line: bytes) -> tuple[bytes, Target, tuple[int, int]]:
-    """The same, with the protocol's version."""
-    method, target, protocol = parse_start(line)
-    return method, target, (protocol[5] - 48, protocol[7] - 48)
-
-
 # cached for request lines that are likely to be repeated
-_known_start = lru_cache(maxsize=256)(_read_start)
+_known_start = lru_cache(maxsize=256)(parse_start)
 
 
 def check_lines(block: bytes, is_start: bool) -> None:
@@ -83,7 +78,7 @@ def parse_head(block: bytes, max_fields: int = MAX_FIELDS) -> Head:
     """
     start, _, fields = block.removesuffix(b"\r").partition(b"\n")
     start = start.removesuffix(b"\r")
-    method, target, version = _known_start(start) if len(start) <= _CACHED_START else _read_start(start)
+    method, target, version = _known_start(start) if len(start) <= _CACHED_START else parse_start(start)
     headers = parse_fields(fields, max_fields) if fields else {}
 
     hosts = headers.pop(b"Host", None)

@@ -1,6 +1,8 @@
 """Parses requests from a connection's bytes, however they are segmented."""
 
+import re
 import time
+from typing import Final
 
 from podkit.answer import max_body, too_large
 from podkit.go.header import has_token
@@ -17,16 +19,23 @@ _REMEMBERED_LINES = 18
 # bytes that Go waits for before it reads the next request; after a POST it skips line ends in them
 _PEEKED = 4
 
+_END: Final = re.compile(rb"\n\r?\n")  # end of a head
+_USUAL: Final = 2048  # bytes of a head that are searched without that, which is slower
+
 _UNMET = Route(lambda request: Response(417, (CLOSE,)))  # an expectation that the original does not support
 
 
 def _find_end(data: bytes | bytearray, start: int) -> tuple[int, int]:
     """The positions of a head's last line feed and after its empty line; -1 and the end if it is incomplete."""
-    end = data.find(b"\n\r\n", start)
-    bare = data.find(b"\n\n", start, end + 1 if end >= 0 else len(data))
+    stop = start + _USUAL  # many more heads may follow
+    end = data.find(b"\n\r\n", start, stop)
+    bare = data.find(b"\n\n", start, end + 1 if end >= 0 else stop)
     if bare >= 0:
         return bare, bare + 2
-    return (end, end + 3) if end >= 0 else (-1, len(data))
+    if end >= 0:
+        return end, end + 3
+    found = _END.search(data, start)
+    return found.span() if found else (-1, len(data))
 
 
 class RequestReader:

@@ -10,9 +10,11 @@ import pytest
 
 from podkit.go.url import escape_html, escape_non_ascii, escape_path
 from podkit.http1.head import parse_head
+from podkit.http1.reader import RequestReader
 from podkit.message import Client, HttpError, Request, Response
 from podkit.pod.pod import Pod
 from podkit.routes import Routes
+from podkit.server import Server
 from whoami.app import build_routes
 from whoami.health import Health
 
@@ -105,6 +107,20 @@ def test_a_mebibyte_takes_time_and_memory_in_proportion(routes: Routes, block: b
     answer(routes, block)
     assert time.process_time() - start < 0.3
     assert memory(lambda: answer(routes, block)) < 32 * MIB
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\n"])
+def test_pipelined_heads_take_time_in_proportion(routes: Routes, line_end: bytes) -> None:
+    """Each is found without a look at all that follow it."""
+    server = Server(routes.find)
+    client = Client("w1-1", "127.0.0.1:1", 0.0)
+    reader, found = RequestReader(server, client), 0
+    data = b"GET /bench HTTP/1.1\nHost: h\n\n".replace(b"\n", line_end) * 8000
+    start = time.process_time()
+    while reader.position < len(data):
+        found += reader.next(data, reader.position) is not None
+    assert found == 8000
+    assert time.process_time() - start < 0.3
 
 
 @pytest.mark.parametrize("path", [b'"' * MIB, b'a/"' * (MIB // 3), b'"%22' * (MIB // 4)])
