@@ -62,34 +62,30 @@ def resident(process: str) -> float:
 
 def measure(image: str, port: int) -> tuple[float, float, float]:
     """Milliseconds from docker run, and from the process's start, to the first answer; MB when idle."""
-    program = image.rpartition("/")[2].partition(":")[0]
+    program = Path(docker("inspect", "--format", "{{index .Config.Entrypoint 0}}", image)).name
     published = free_port()
+    container = f"bench-image-{published}"
     before = processes()
     begin = time.monotonic()
-    with subprocess.Popen(
-        ["docker", "run", "--detach", f"--publish=127.0.0.1:{published}:{port}", image],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as run:
-        found: list[str] = []
-        while not found:
-            found = [process for process in processes() - before if is_program(process, program)]
-            if time.monotonic() - begin > PATIENCE or run.poll():
-                raise TimeoutError(f"{image} does not start, or not on this machine")
-        start = time.monotonic()
-        while not answers(published):
-            if time.monotonic() - start > PATIENCE:
-                raise TimeoutError(f"{image} does not answer on port {port}")
-            time.sleep(0.001)
-        end = time.monotonic()
-        assert run.stdout is not None
-        container = run.stdout.read().strip()
-    try:
-        pid = str(json.loads(docker("inspect", "--format", "{{.State.Pid}}", container)))
-        time.sleep(0.5)  # idle
-        return (end - begin) * 1000, (end - start) * 1000, resident(pid)
-    finally:
-        docker("rm", "--force", container)
+    command = ["docker", "run", "--name", container, f"--publish=127.0.0.1:{published}:{port}", image]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        try:
+            found: list[str] = []
+            while not found:
+                found = [process for process in processes() - before if is_program(process, program)]
+                if time.monotonic() - begin > PATIENCE or run.poll() is not None:
+                    raise TimeoutError("it does not start, or not on this machine")
+            start = time.monotonic()
+            while not answers(published):
+                if time.monotonic() - start > PATIENCE:
+                    raise TimeoutError(f"it does not answer on port {port}")
+                time.sleep(0.001)
+            end = time.monotonic()
+            time.sleep(0.5)  # idle
+            pid = str(json.loads(docker("inspect", "--format", "{{.State.Pid}}", container)))
+            return (end - begin) * 1000, (end - start) * 1000, resident(pid)
+        finally:
+            docker("rm", "--force", container)
 
 
 def main(subjects: list[str]) -> int:
@@ -100,7 +96,8 @@ def main(subjects: list[str]) -> int:
         try:
             rounds = [measure(image, int(port)) for _ in range(ROUNDS)]
         except (OSError, subprocess.CalledProcessError) as problem:
-            print(f"{image}: {problem} (make image builds it)", file=sys.stderr)
+            reason = problem if isinstance(problem, OSError) else "docker does not have it"
+            print(f"{image}: {reason} (make image builds it)", file=sys.stderr)
             return 1
         run, process, memory = (statistics.median(figures) for figures in zip(*rounds, strict=True))
         name = image.rpartition("/")[2].partition(":")[0]
