@@ -12,13 +12,22 @@ _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:")
 _CONTROLS: Final = bytes((*range(0x20), 0x7F))
 # the characters that Go's Path does not escape, and those it accepts raw from a client
 _KEPT: Final = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@]")
-_ESCAPES: Final = [chr(byte) if _KEPT.match(bytes((byte,))) else f"%{byte:02X}" for byte in range(256)]
 _UNTOUCHED: Final = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]%]*")
 _UNCLEAN: Final = re.compile(rb"//|/\.\.?(?:/|\Z)")
 _HTML: Final = ((b"&", b"&amp;"), (b"<", b"&lt;"), (b">", b"&gt;"), (b'"', b"&#34;"), (b"'", b"&#39;"))
-_REDIRECTED: Final = [chr(byte) if byte < 0x80 else f"%{byte:02x}" for byte in range(256)]
-_PIECE: Final = 1 << 14  # bytes to replace at once: in a list, each takes eight times its space
+_PIECE: Final = 1 << 16  # bytes to replace at once, which takes several times their space
 _MAX_PAIRS: Final = 10_000  # of a query; Go ignores longer queries
+
+
+def _tables(replacements: list[str]) -> list[bytes]:
+    """For `_replace`: tables of the first, second and third characters; NUL where there is none."""
+    return [
+        bytes(map(ord, place)) for place in zip(*[text.ljust(3, "\0") for text in replacements], strict=True)
+    ]
+
+
+_ESCAPES: Final = _tables([chr(byte) if _KEPT.match(bytes((byte,))) else f"%{byte:02X}" for byte in range(256)])
+_REDIRECTED: Final = _tables([chr(byte) if byte < 0x80 else f"%{byte:02x}" for byte in range(256)])
 
 
 class Target(NamedTuple):
@@ -41,10 +50,16 @@ def escape_path(path: bytes) -> bytes:
     return _replace(plain, _ESCAPES)
 
 
-def _replace(text: bytes, table: list[str]) -> bytes:
-    """Replaces each byte by what `table` has for it."""
-    starts = range(0, len(text), _PIECE)
-    return b"".join(["".join([table[byte] for byte in text[at : at + _PIECE]]).encode() for at in starts])
+def _replace(text: bytes, tables: list[bytes]) -> bytes:
+    """Replaces each byte by what `tables` have for it, at C speed."""
+    pieces = []
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE]
+        replaced = bytearray(len(tables) * len(piece))
+        for place, table in enumerate(tables):
+            replaced[place :: len(tables)] = piece.translate(table)
+        pieces.append(replaced.translate(None, b"\0"))
+    return b"".join(pieces)
 
 
 def parse_target(method: bytes, text: bytes) -> Target:
