@@ -83,7 +83,7 @@ class Handler:
                 answer = respond(request, answer)
             if isinstance(answer, Upgrade):
                 log_answer(server, request, Response(101), start)
-                return await _converse(incoming, answer)
+                return await _converse(incoming, answer, server.limits.max_message)
             if isinstance(answer, Response):
                 log_answer(server, request, answer, start)
                 return await _send(incoming, request, answer)
@@ -183,9 +183,9 @@ async def _send_body(
         raise ConnectionAbortedError from None
 
 
-async def _converse(incoming: web.Request, answer: Upgrade) -> web.StreamResponse:
+async def _converse(incoming: web.Request, answer: Upgrade, limit: int) -> web.StreamResponse:
     # aiohttp refuses a message of exactly the limit
-    websocket = web.WebSocketResponse(compress=False, max_msg_size=answer.max_message + 1)
+    websocket = web.WebSocketResponse(compress=False, max_msg_size=limit + 1)
     with suppress(ConnectionError):  # the client may disconnect at any time
         await websocket.prepare(incoming)
         async for message in websocket:
