@@ -35,7 +35,7 @@ def healthcheck(
             return 0
         reason = f"status {status}"
     except (OSError, ValueError) as problem:
-        reason = str(problem)
+        reason = getattr(problem, "strerror", None) or str(problem)
     print(f"{program} healthcheck: {url}: {reason}", file=stderr)
     return 1
 
