@@ -94,4 +94,6 @@ def _judge(problem: OSError) -> tuple[Lost, str]:
         return Lost.RESET, text
     if isinstance(problem, ssl.SSLCertVerificationError):
         return Lost.OTHER, f"{clean_text(problem.verify_message)} (give --cacert FILE, or --insecure)"
+    if isinstance(problem, ssl.SSLError) and problem.reason == "WRONG_VERSION_NUMBER":
+        return Lost.OTHER, "its answer is not TLS (give an http:// URL)"
     return Lost.OTHER, text
