@@ -20,8 +20,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
             from podkit.process.healthcheck import healthcheck
 
             settings = read_options(PROGRAM, Settings, (), environ)
-            url = f"http://127.0.0.1:{settings.port}/health"
-            return healthcheck("whoami", rest, url, stderr, settings.proxy_protocol)
+            return healthcheck("whoami", rest, environ, f"http://127.0.0.1:{settings.port}/health", stderr)
         if command == "dns":
             from whoami.dns.command import run
 
