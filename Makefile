@@ -45,7 +45,7 @@ check: $(READY) ## lint Python, Dockerfiles, shell scripts and YAML; check forma
 	$(BIN)/shellcheck scripts/*.sh .ci/run
 	$(BIN)/yamllint --strict .
 
-wheel-check: $(READY) ## build the wheel, install it in a new environment and run both programs
+wheel-check: $(READY) ## build the sdist and the wheel, install that, and run both programs
 	@$(BIN)/python scripts/check_wheel.py
 
 bench: $(READY) ## compare with Granian, uvicorn, aiohttp and Node.js in three minutes (AGAINST=URL, ORIGINAL=path/to/whoami)

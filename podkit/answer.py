@@ -41,7 +41,7 @@ def max_body(limits: Limits, route: Route) -> int:
 
 
 def too_large(limit: int) -> HttpError:
-    """The 413 response to a body over the limit."""
+    """The error for a body over the limit."""
     return HttpError(413, f"the body is larger than {limit} bytes")
 
 

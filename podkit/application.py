@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from typing import cast
 from weakref import WeakKeyDictionary
 
 from aiohttp import WSMsgType, web
@@ -33,6 +32,7 @@ from podkit.routes import Route
 from podkit.server import Server
 
 _TAIL = "/{tail:.*}"
+_RAW = b"# aiohttp: the lines as it read them, then the body without its framing\r\n%s\r\n\r\n%s"
 
 
 def build_application(server: Server, pod: Pod) -> web.Application:
@@ -69,21 +69,24 @@ class Handler:
         start = asyncio.get_running_loop().time()
         request = Request(UNREADABLE, self._client(incoming))
         try:
-            head = _read_head(incoming)
+            head = parse_head(_render_head(incoming))
             request = request._replace(head=head, number=request.client.requests)
             routed = head._replace(path=_without_prefix(incoming, head.path))
             route = server.find_route(routed)
             if route.reads_body:
-                request = request._replace(body=await self._read_body(incoming, head, route, share))
+                body = await self._read_body(incoming, head, route, share)
+                if body is None:
+                    return await _send(incoming, request, too_busy())
+                request = request._replace(body=body)
             if route.keeps_raw:
-                request = request._replace(body=b"", raw=_render_kept(incoming) + request.body)
+                request = request._replace(body=b"", raw=_RAW % (_render_head(incoming), request.body))
             answer: Answer = call(request, route)
             if isinstance(answer, Delayed):
                 await asyncio.sleep(answer.seconds)
                 answer = respond(request, answer)
             if isinstance(answer, Upgrade):
                 log_answer(server, request, Response(101), start)
-                return await _converse(incoming, answer)
+                return await _converse(incoming, answer, server.limits.max_message)
             if isinstance(answer, Response):
                 log_answer(server, request, answer, start)
                 return await _send(incoming, request, answer)
@@ -107,7 +110,8 @@ class Handler:
         client.requests += 1
         return client
 
-    async def _read_body(self, incoming: web.Request, head: Head, route: Route, share: Share) -> bytes:
+    async def _read_body(self, incoming: web.Request, head: Head, route: Route, share: Share) -> bytes | None:
+        """The body; None if the memory budget cannot hold it."""
         body, limit = bytearray(), max_body(self._server.limits, route)
         if head.length > limit:
             raise too_large(limit)
@@ -116,22 +120,15 @@ class Handler:
             if len(body) > limit:
                 raise too_large(limit)
             if not share.resize(len(body)):
-                raise HttpError(503, cast(bytes, too_busy().body).decode().rstrip())
+                return None
         return bytes(body)
 
 
-def _read_head(incoming: web.Request) -> Head:
-    line = f"{incoming.method} {incoming.raw_path} HTTP/{incoming.version.major}.{incoming.version.minor}"
-    fields = [name + b": " + value for name, value in incoming.raw_headers]
-    return parse_head(b"\r\n".join([line.encode("utf-8", "surrogateescape"), *fields]))
-
-
-def _render_kept(incoming: web.Request) -> bytes:
+def _render_head(incoming: web.Request) -> bytes:
     """The request head as far as aiohttp preserves it, without the spaces around values."""
     line = f"{incoming.method} {incoming.raw_path} HTTP/{incoming.version.major}.{incoming.version.minor}"
     fields = [b"%s: %s" % pair for pair in incoming.raw_headers]
-    start = [b"# aiohttp: the lines as it read them, then the body without its framing"]
-    return b"\r\n".join([*start, line.encode("utf-8", "surrogateescape"), *fields, b"", b""])
+    return b"\r\n".join([line.encode("utf-8", "surrogateescape"), *fields])
 
 
 def _without_prefix(incoming: web.Request, path: bytes) -> bytes:
@@ -183,9 +180,9 @@ async def _send_body(
         raise ConnectionAbortedError from None
 
 
-async def _converse(incoming: web.Request, answer: Upgrade) -> web.StreamResponse:
+async def _converse(incoming: web.Request, answer: Upgrade, limit: int) -> web.StreamResponse:
     # aiohttp refuses a message of exactly the limit
-    websocket = web.WebSocketResponse(compress=False, max_msg_size=answer.max_message + 1)
+    websocket = web.WebSocketResponse(compress=False, max_msg_size=limit + 1)
     with suppress(ConnectionError):  # the client may disconnect at any time
         await websocket.prepare(incoming)
         async for message in websocket:

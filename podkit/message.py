@@ -163,7 +163,6 @@ class Upgrade(NamedTuple):
     """An answer that opens a WebSocket and responds to each message with one of the same kind."""
 
     reply: Callable[[bytes | bytearray], bytes | bytearray]
-    max_message: int  # bytes
 
 
 class Inflow(Protocol):

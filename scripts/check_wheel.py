@@ -1,8 +1,9 @@
-"""Builds the wheel, installs it into a new environment, and runs both programs from there."""
+"""Builds the sdist, and from it the wheel; installs that into a new environment, and runs both programs."""
 
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import urllib.request
 import venv
@@ -34,7 +35,10 @@ def main() -> None:
     """Prints each program's answer; fails if one does not run."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, ROOT)
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", place, ROOT)
+        with tarfile.open(next(place.glob("*.tar.gz"))) as sdist:
+            top = {name.split("/")[1] for name in sdist.getnames()}
+        assert not top & {"docs", "k8s", "tests"}, f"the sdist holds {top}"
         wheel = next(place.glob("*.whl"))
         venv.create(place / "venv", with_pip=True)
         pip = [place / "venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

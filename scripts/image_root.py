@@ -94,9 +94,8 @@ class Root:
         listed = subprocess.run(["ldd", path], capture_output=True, text=True)
         for line in listed.stdout.splitlines() if listed.returncode == 0 else ():
             for word in line.split():
-                if word.startswith("/") and not Path(word).is_relative_to(
-                    self.path
-                ):  # wheels may include their own
+                # wheels may include their own
+                if word.startswith("/") and not Path(word).is_relative_to(self.path):
                     self.copy(Path(word))
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:

@@ -1,4 +1,4 @@
-"""Write what is in each image as CycloneDX: `image_sbom.py FOLDER IMAGE...` makes FOLDER/<name>.cdx.json.
+"""Writes the contents of each image as CycloneDX: `image_sbom.py FOLDER IMAGE...` makes FOLDER/<name>.cdx.json.
 
 Two tools, because an image has two kinds of packages and no tool on PyPI knows both: debsbom (by Debian and
 Siemens people) reads Debian's package records, cyclonedx-bom (of the CycloneDX project) the wheels' metadata;

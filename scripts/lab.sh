@@ -14,6 +14,7 @@ fail() {
 }
 
 context() {
+  command -v kubectl >/dev/null || fail "kubectl is needed: https://kubernetes.io/docs/tasks/tools/"
   kubectl config current-context 2>/dev/null || fail "kubectl has no current cluster; create one (kind create cluster)"
 }
 

@@ -89,7 +89,7 @@ class Page:
             raise AssertionError(f"{condition} did not hold in time: {shown} {self.problems}")
 
     async def press(self, key: str) -> None:
-        """Press and release a key."""
+        """Presses and releases a key."""
         for kind in ("keyDown", "keyUp"):
             await self.call("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
 

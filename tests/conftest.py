@@ -70,7 +70,7 @@ class Checkout:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Name the files."""
+        """Names the files."""
         for change in sorted(self.left):
             terminalreporter.write_line(f"left in the repository: {change}", red=True)
 

@@ -24,8 +24,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
         if arguments and arguments[0] == "healthcheck":
             from podkit.process.healthcheck import healthcheck
 
-            is_proxied = read_options(PROGRAM, Settings, (), environ).proxy_protocol
-            return healthcheck("whereami", arguments[1:], "http://127.0.0.1:8080/", stderr, is_proxied)
+            return healthcheck("whereami", arguments[1:], environ, "http://127.0.0.1:8080/", stderr)
         settings = read_options(PROGRAM, Settings, arguments, environ)
         from whereami.serve import serve  # slow to import: not for a health check or a bad flag
 

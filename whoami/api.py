@@ -7,7 +7,7 @@ from podkit.go.url import is_on, parse_query
 from podkit.message import Request, Response
 from podkit.pod.pod import Pod
 
-_JSON = (b"Content-Type", b"application/json")
+JSON = (b"Content-Type", b"application/json")
 _ESCAPES = [(letter.encode(), b"\\u%04x" % ord(letter)) for letter in "\u2028\u2029<>&"]  # as Go's encoder does
 _INVALID = "\ufffd".encode()
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -20,23 +20,23 @@ def api(pod: Pod, name: str, environ: tuple[bytes, ...], request: Request) -> Re
     if head.query and is_on(parse_query(head.query), "env"):
         for entry in sorted(environ, key=lambda entry: entry.partition(b"=")[0]):
             variable, _, value = entry.partition(b"=")
-            shown[_text(variable)] = _text(value)
+            shown[decode(variable)] = decode(value)
     headers = {
         field.decode(): [value.decode("utf-8", "surrogateescape") for value in head.headers[field]]
         for field in sorted(head.headers)
     }
     document = {
         "headers": headers,
-        "url": _text(head.request_uri),
-        "host": _text(head.host),
-        "method": _text(head.method),
+        "url": decode(head.request_uri),
+        "host": decode(head.host),
+        "method": decode(head.method),
         "name": name,
         "remoteAddr": request.remote_addr,
         "environ": shown,
     }
     known = {key: value for key, value in document.items() if value}
     body = b"".join((pod.rendered(_render_pod), memoryview(render_json(known))[1:]))
-    return Response(headers=(_JSON,), body=body)
+    return Response(headers=(JSON,), body=body)
 
 
 def _render_pod(pod: Pod) -> bytes:
@@ -45,7 +45,8 @@ def _render_pod(pod: Pod) -> bytes:
     return render_json(known).removesuffix(b"}\n") + b"," if known else b"{"
 
 
-def _text(data: bytes) -> str:
+def decode(data: bytes) -> str:
+    """Bytes of a request as text; those that are not UTF-8 become lone surrogates."""
     return data.decode("utf-8", "surrogateescape")
 
 

@@ -63,7 +63,6 @@ def build_routes(
     a line for each change of the health status.
     """
     below: dict[bytes, Route] = {}
-    tell = partial(tell_health, state)
     if names is not None:
         who = Who(names, pod, state)
         below = {
@@ -81,7 +80,12 @@ def build_routes(
             b"/bench": Route(bench),
             b"/data": Route(data),
             b"/echo": Route(echo),
-            b"/health": Route(partial(set_health, state, log), True, 1024, otherwise=Route(tell)),
+            b"/health": Route(
+                partial(set_health, state, log),
+                reads_body=True,
+                max_body=1024,
+                otherwise=Route(partial(tell_health, state)),
+            ),
             b"/openapi.yaml": Route(openapi),
             b"/whoami.Whoami/": Route(_no_call),
         },

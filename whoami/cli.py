@@ -19,9 +19,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], stdout: TextIO, s
         if command == "healthcheck":
             from podkit.process.healthcheck import healthcheck
 
-            set_up = read_options(PROGRAM, Settings, (), environ)
-            url = f"http://127.0.0.1:{set_up.port}/health"
-            return healthcheck("whoami", rest, url, stderr, set_up.proxy_protocol)
+            settings = read_options(PROGRAM, Settings, (), environ)
+            return healthcheck("whoami", rest, environ, f"http://127.0.0.1:{settings.port}/health", stderr)
         if command == "dns":
             from whoami.dns.command import run
 

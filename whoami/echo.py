@@ -5,7 +5,6 @@ import re
 from podkit.go.header import leads_to
 from podkit.message import Answer, Request, Response, Upgrade, error
 
-_MAX_MESSAGE = 16 << 20  # bytes
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")  # 16 bytes in Base64
 _VERSION = (b"Sec-Websocket-Version", b"13")
 
@@ -24,7 +23,7 @@ def echo(request: Request) -> Answer:
     # the original parses a body as the first frames, or closes silently
     if head.length or not leads_to(versions, b"13") or not _KEY.fullmatch(head.header(b"Sec-Websocket-Key")):
         return _refuse(400, "Bad Request")
-    return Upgrade(_same, _MAX_MESSAGE)
+    return Upgrade(_same)
 
 
 def _refuse(status: int, text: str) -> Response:

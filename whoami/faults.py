@@ -29,7 +29,7 @@ _SHARE: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
 _HEADER: Final = re.compile(r"([A-Za-z0-9-]{1,64}): ?([\x21-\x7e][\x20-\x7e]{0,511})?")
 _NAMES: Final = ("age", "cache-control", "etag", "expires", "last-modified", "retry-after", "vary")
 # headers that control a proxy, and one that controls a browser
-_ORDERS: Final = ("x-accel-", "x-sendfile", "x-lighttpd-", "x-litespeed-", "x-reproxy-", "x-content-type-")
+_CONTROLS: Final = ("x-accel-", "x-sendfile", "x-lighttpd-", "x-litespeed-", "x-reproxy-", "x-content-type-")
 _ALLOWED: Final = (
     "allowed are status=503:10,429:5 (200 to 599), wait=200ms:50,2s:1 (up to 5m), size=1KB (up to 10MB), "
     "close=true:5, each with shares in percent, and header=Name:value with the name Age, Cache-Control, ETag, "
@@ -183,7 +183,7 @@ def _parse_header(text: str) -> tuple[bytes, bytes]:
     if found is None:
         raise ValueError("a header is Name:value, with up to 512 printable ASCII characters")
     name = found[1].lower()
-    if name not in _NAMES and (not name.startswith("x-") or name.startswith(_ORDERS)):
+    if name not in _NAMES and (not name.startswith("x-") or name.startswith(_CONTROLS)):
         raise ValueError(f"the header {found[1]} is not allowed")
     return found[1].encode(), (found[2] or "").strip().encode()
 

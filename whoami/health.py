@@ -22,7 +22,7 @@ def tell_health(state: Health, request: Request) -> Response:
 
 
 def set_health(state: Health, log: Callable[[str], None], request: Request) -> Response:
-    """Set it to a JSON number from 200 to 599. `log` gets a line for each change."""
+    """Sets the status to a JSON number from 200 to 599. `log` gets a line for each change."""
     if request.body_error:
         return error(400, request.body_error)
     try:

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 from podkit.message import PLAIN_TEXT, Client, Request, Response
 from podkit.pod.pod import Pod
-from whoami.api import render_json
+from whoami.api import JSON, render_json
 from whoami.forwarding import Claim, find_contradictions, read_claims
 from whoami.who import NO_STORE, describe_announced
 
-_JSON = (b"Content-Type", b"application/json")
 _INTRODUCTION = "From the client to this pod. A claim is what a header says: any client can write one.\n\n"
 
 
@@ -28,9 +27,7 @@ def hops(pod: Pod, node: str, request: Request) -> Response:
     found = [*_claimed(claims), *_known(pod, node, request)]
     if b"application/json" in request.head.header(b"Accept"):
         told = [{"source": hop.source, "certain": hop.certain, **hop.facts} for hop in found]
-        return Response(
-            headers=(_JSON, *NO_STORE), body=render_json({"hops": told, "contradictions": problems})
-        )
+        return Response(headers=(JSON, *NO_STORE), body=render_json({"hops": told, "contradictions": problems}))
     return Response(headers=(PLAIN_TEXT, *NO_STORE), body=_render(found, problems).encode("utf-8", "replace"))
 
 

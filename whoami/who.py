@@ -16,12 +16,11 @@ from podkit import __version__
 from podkit.go.url import is_on, parse_query
 from podkit.message import CLOSE, Announced, Answer, Request, Response, Tls
 from podkit.pod.pod import Pod
-from whoami.api import render_json
+from whoami.api import JSON, decode, render_json
 from whoami.health import Health
 from whoami.wait import wait_first
 
 NO_STORE = ((b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff"))
-_JSON = (b"Content-Type", b"application/json")
 # echo-basic's keys for these variables, and the node by both of its usual names
 _VARIABLES = {"namespace": "NAMESPACE", "ingress": "INGRESS_NAME", "service": "SERVICE_NAME", "pod": "POD_NAME"}
 _NODE = ("NODE_NAME", "nodename")
@@ -76,19 +75,19 @@ class Who:
         return "not ready" if self._state.value >= 400 else "serving"
 
     def _respond(self, request: Request, close: bool) -> Response:
-        headers = (_JSON, *NO_STORE, *[CLOSE] * close)
+        headers = (JSON, *NO_STORE, *[CLOSE] * close)
         return Response(headers=headers, body=render_json(self._describe_request(request) | self.describe()))
 
     def _describe_request(self, request: Request) -> dict[str, Any]:
         head, client = request.head, request.client
         tls = {"tls": _describe_tls(client.tls)} if client.tls is not None else {}
         return {
-            "path": _text(head.request_uri),
-            "host": _text(head.host),
-            "method": _text(head.method),
+            "path": decode(head.request_uri),
+            "host": decode(head.host),
+            "method": decode(head.method),
             "proto": f"HTTP/{head.version[0]}.{head.version[1]}",
             "headers": {
-                _text(name): [_text(value) for value in values] for name, values in head.headers.items()
+                decode(name): [decode(value) for value in values] for name, values in head.headers.items()
             },
             **self._names.keys,
             **tls,
@@ -124,7 +123,3 @@ def _render_pem(der: bytes) -> str:
     text = base64.b64encode(der).decode()
     lines = [text[start : start + 64] for start in range(0, len(text), 64)]
     return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")

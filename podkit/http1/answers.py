@@ -13,10 +13,6 @@ from podkit.server import Server
 from podkit.turns import Turn
 
 
-def _no_longer_of_interest() -> None:
-    """A callback that does nothing."""
-
-
 def _pieces(head: bytes, request: Request, response: Response) -> Iterator[Block]:
     """All that is sent for a response whose body is an iterable."""
     yield head
@@ -193,9 +189,7 @@ class Answers:
     def cancel(self) -> None:
         """Cancels the answer, because the client is gone."""
         self.is_over = True
-        self._finished = (
-            _no_longer_of_interest  # otherwise only the garbage collector would free the connection
-        )
+        self._finished = lambda: None  # otherwise only the garbage collector would free the connection
         for handle in (self._late, self._task, self._turn):
             if handle is not None:
                 handle.cancel()

@@ -41,7 +41,7 @@ class WebSocketConnection(Connection):
         self._cost = server.limits.stream_cost + request.head.size
         self._upgrade = upgrade
         self._loop = asyncio.get_running_loop()
-        self._reader = FrameReader(upgrade.max_message)
+        self._reader = FrameReader(server.limits.max_message)
         self._share = Share(server.budget)
         self._start = self._last_message = self._last_seen = time.monotonic()
         self._held = bytearray()  # received, but not processed yet

@@ -26,11 +26,7 @@ def _status_line(status: int, at_least_11: bool) -> bytes:
 
 def closes(head: Head, response: Response) -> bool:
     """Whether the connection closes after this answer, because of the client, the endpoint or the framing."""
-    return (
-        head.close
-        or CLOSE in response.headers
-        or (head.version != (1, 1) and head.version < (1, 1) and _has_unknown_length(response))
-    )
+    return head.close or CLOSE in response.headers or (head.version < (1, 1) and _has_unknown_length(response))
 
 
 def is_chunked(head: Head, response: Response) -> bool:

@@ -29,7 +29,7 @@ class Opening(NamedTuple):
 
 
 class Malformed(StreamFault):
-    """A request whose fields violate RFC 9113."""
+    """A request whose fields violate RFC 9113. The client gets the code; `reason` is for debugging."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(Code.PROTOCOL_ERROR)

@@ -130,7 +130,7 @@ class Streams:
             self.credit(stream.inbox.empty())
 
     def touch(self, stream_id: int) -> None:
-        """Notes that a stream may hold more than is charged."""
+        """Notes that a stream receives data: a part of a frame."""
         if stream_id in self.open:
             self.open[stream_id].touched = time.monotonic()
 

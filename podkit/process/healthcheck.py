@@ -1,41 +1,55 @@
 """``healthcheck [URL]``: a server checks itself, for images without a shell."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import TextIO
 from urllib.parse import SplitResult, urlsplit
+
+from podkit.process.flags import Program, read_options, switch, word
 
 _PATIENCE = 3.0  # seconds
 _MOST = 1 << 12  # bytes of a status line
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    url: str = word("URL", "an http:// or https:// URL of the server")
+    proxy_protocol: bool = switch("send a PROXY header first", "WHOAMI_PROXY_PROTOCOL")
+
+
 def healthcheck(
-    program: str, arguments: Sequence[str], default_url: str, stderr: TextIO, proxy_protocol: bool
+    program: str, arguments: Sequence[str], environ: Mapping[str, str], default_url: str, stderr: TextIO
 ) -> int:
     """Returns 0 if a GET of the URL gets a status under 400, else 1 with the reason on standard error.
 
-    The default URL is retried over TLS if the server requires it. With `proxy_protocol`, or the flag of that
-    name, a PROXY header marks the server's own check.
+    The default URL is retried over TLS if the server requires it. Raises Usage.
     """
-    flagged = list(arguments[:1]) == ["--proxy-protocol"]
-    arguments = arguments[flagged:]
-    if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
-        print(f"usage: {program} healthcheck [--proxy-protocol] [URL]   (default {default_url})", file=stderr)
-        return 2
-    ask = partial(_ask, flagged or proxy_protocol)
-    url = arguments[0] if arguments else default_url
+    about = Program(
+        f"{program} healthcheck",
+        "[--proxy-protocol] [URL]",
+        "Ask a server whether it is healthy.",
+        f"""\
+Without a URL it asks {default_url}, with or without TLS.
+The exit status is 0 if the server is healthy, 1 if not, 2 for a bad command line.""",
+    )
+    options = read_options(about, Options, arguments, environ)
+    ask = partial(_ask, options.proxy_protocol)
+    url = options.url or default_url
     try:
         status = ask(url)
-        if status == 400 and not arguments:
+        if status == 400 and not options.url:
             url = url.replace("http:", "https:", 1)
             status = ask(url)
         if status < 400:
             return 0
         reason = f"status {status}"
     except (OSError, ValueError) as problem:
-        reason = str(problem)
+        reason = getattr(problem, "strerror", None) or str(problem)
     print(f"{program} healthcheck: {url}: {reason}", file=stderr)
     return 1
 

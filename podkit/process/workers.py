@@ -65,7 +65,7 @@ def supervise(program: str, listeners: Sequence[socket.socket], work: Work) -> i
 def _start(
     work: Callable[[], None], listener: socket.socket, listeners: Sequence[socket.socket], held: int
 ) -> int:
-    """Fork. Returns the child's pid; the child exits inside."""
+    """Forks; returns the child's pid. The child never returns."""
     pid = os.fork()
     if pid:
         return pid

@@ -86,7 +86,7 @@ class AwaitedHeader(Connection):
             self._factory.tell(render_address(self._transport.get_extra_info("peername")), problem)
             self._transport.close()
 
-    # sent by the load balancer itself
+    # calls by the server
 
     def check(self, now: float) -> None:
         """Closes a connection whose header takes too long."""

@@ -101,7 +101,7 @@ class Certificates:
         if not belongs:
             raise TlsError(f"the key {self._key} does not belong to the certificate {self._cert}")
         check_time(chain[0], self._cert)
-        authorities = read_chain("authorities of clients", self._client_ca) if self._client_ca else []
+        authorities = read_chain("client authority", self._client_ca) if self._client_ca else []
         return _Files(chain, key, authorities)
 
     def _build(self, files: _Files) -> SSL.Context:

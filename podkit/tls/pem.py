@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from podkit.errors import TlsError
 
 _LARGEST: Final = 1 << 20  # bytes of a file
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----")
 _KEY: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
 
@@ -30,12 +31,12 @@ def _read(what: str, path: str) -> bytes:
 def read_chain(what: str, path: str) -> list[x509.Certificate]:
     """All certificates in a file, at least one. TlsError names the file as `what`."""
     data = _read(what, path)
-    if b"-----BEGIN" not in data:
+    if not _CERTIFICATE.search(data):
         raise TlsError(f"the {what} {path}: the file contains no PEM certificate")
     try:
         return x509.load_pem_x509_certificates(data)
     except ValueError:
-        raise TlsError(f"the {what} {path} can't be read: it is not valid PEM") from None
+        raise TlsError(f"the {what} {path} can't be read: it is damaged") from None
 
 
 def read_key(path: str) -> Any:

@@ -188,7 +188,9 @@ def test_healthcheck_follows_health() -> None:
         assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
         assert run("whoami", "healthcheck", env={"WHOAMI_PORT_NUMBER": str(server.port)}).returncode == 1
         assert run("whereami", "healthcheck", f"http://127.0.0.1:{kubia.port}/").returncode == 0
-    assert run("whereami", "healthcheck", f"http://127.0.0.1:{kubia.port}/").returncode == 1
+    url = f"http://127.0.0.1:{kubia.port}/"
+    ended = run("whereami", "healthcheck", url)
+    assert (ended.returncode, ended.stderr) == (1, f"whereami healthcheck: {url}: Connection refused\n")
 
 
 def test_both_protocols_on_one_port(whoami: Server) -> None:

@@ -55,7 +55,7 @@ class Container(Server):
         self.port = int(docker("port", self.name, str(port)).splitlines()[0].rpartition(":")[2])
 
     def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a program in the container."""
+        """Runs a program in the container."""
         return subprocess.run(["docker", "exec", self.name, *command], capture_output=True, text=True)
 
     def state(self) -> dict[str, Any]:

@@ -175,7 +175,7 @@ class Pod:
 
 
 async def until(what: str, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """Wait for a condition of watched pods."""
+    """Waits for a condition of watched pods."""
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"waited {patience} s: {what}"

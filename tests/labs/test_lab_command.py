@@ -119,6 +119,17 @@ def test_what_cannot_work_is_said(workplace: Workplace, context: str, says: str)
     assert workplace.calls() == []
 
 
+def test_kubectl_is_needed(workplace: Workplace) -> None:
+    """Without it, the message is not that there is no cluster."""
+    (workplace.root / "bin" / "kubectl").unlink()
+    for name in ("sh", "dirname"):
+        (workplace.root / "bin" / name).symlink_to(str(shutil.which(name)))
+    command, env = ["sh", "scripts/lab.sh", "check"], {"PATH": str(workplace.root / "bin")}
+    run = subprocess.run(command, cwd=workplace.root, env=env, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr == "make lab: kubectl is needed: https://kubernetes.io/docs/tasks/tools/\n"
+
+
 def test_manifests_suit_a_cluster(workplace: Workplace) -> None:
     """Plain files in the guide's folders: only images, classes and host names differ."""
     words = (

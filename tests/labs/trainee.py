@@ -71,7 +71,7 @@ class Trainee:
         return done
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as the shell does."""
+        """Runs a command as the shell does."""
         shell = ["bash", "-c", SHELL + command]
         return subprocess.run(shell, env=self._env, cwd=self._home, capture_output=True, text=True, timeout=60)
 

@@ -5,7 +5,7 @@ import contextlib
 import errno
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -22,7 +22,6 @@ from podkit.server import Server
 from tests.inprocess import until
 from tests.server import PATIENCE
 
-Ask = Callable[[str], Awaitable[bytes]]
 WAITING = b"/waiting"
 FEW, TOO_MANY = Limits(connections=2 << 20), Limits(connections=1 << 40)  # for the number of file descriptors
 

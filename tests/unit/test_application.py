@@ -9,8 +9,14 @@ import pytest
 from aiohttp import WSMsgType, web
 from pytest_aiohttp.plugin import AiohttpClient
 
+from podkit.application import build_application
+from podkit.limits import Limits
+from podkit.pod.pod import Pod
+from podkit.server import Server
 from whereami.app import build_app as build_whereami
 from whoami.app import build_app as build_whoami
+from whoami.app import build_routes
+from whoami.health import Health
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
@@ -76,3 +82,14 @@ async def test_bodies_are_bounded(aiohttp_client: AiohttpClient) -> None:
     client = await aiohttp_client(build_whoami(max_body=1000))
     assert (await client.post("/", data=b"x" * 1000)).status == 200
     assert (await client.post("/", data=b"x" * 1001)).status == 413
+
+
+async def test_the_memory_for_bodies_is_bounded(aiohttp_client: AiohttpClient) -> None:
+    """Beyond it, clients are asked to try again, as in the programs."""
+    pod = Pod()
+    server = Server(build_routes(pod, Health()).find, limits=Limits(budget=1000))
+    client = await aiohttp_client(build_application(server, pod))
+    answer = await client.post("/", data=b"x" * 1001)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    assert server.budget.used == 0
+    assert (await client.post("/", data=b"x" * 1000)).status == 200

@@ -51,7 +51,7 @@ class Table:
         if path == b"/stream":
             return Response(body=self._stream())
         if path == b"/socket":
-            return Upgrade(lambda message: message, 1 << 10)
+            return Upgrade(lambda message: message)
         if path == b"/mistake":
             raise RuntimeError("a mistake of ours")
         return Response(body=b"%d" % len(request.body))

@@ -184,6 +184,17 @@ def test_a_bad_variable_gets_one_line() -> None:
         assert err == f"whoami: WHOAMI_PORT_NUMBER: {problem} (see whoami --help)\n"
 
 
+@pytest.mark.parametrize("program", MAINS)
+def test_a_health_check_reads_its_flags_like_the_servers(program: str) -> None:
+    """Its help has status 0; a bad command line gets one line."""
+    status, out, err = run(program, "healthcheck", "--help")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: {program} healthcheck [--proxy-protocol] [URL]\n")
+    command = f"{program} healthcheck"
+    for arguments, text in ((["-x"], "unknown flag -x"), (["http://a", "b"], "unexpected argument 'b'")):
+        assert run(program, "healthcheck", *arguments) == (2, "", f"{command}: {text} (see {command} --help)\n")
+
+
 def test_settings_stay_as_they_are() -> None:
     """They are immutable."""
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -287,7 +287,7 @@ class OpenSslPeer:
         return self
 
     def receive(self) -> None:
-        """Take what the server has sent."""
+        """Takes what the server has sent."""
         if self.wire.sent:
             self.tls.bio_write(self.wire.take())
 

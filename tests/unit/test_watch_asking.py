@@ -187,8 +187,13 @@ async def test_errors_of_the_server_and_of_names() -> None:
     async with app(respond) as url:
         watched = await watch("-n", "2", url)
         assert "2 lost (refused 0, reset 0, timed out 0, 5xx 2)\n5xx: status 503\n" in watched.out
+        assert watched.out.endswith("Every answer was an error.\n")
+        watched = await watch("-n", "2", url.replace("http:", "https:"))
+        assert "other 2)\nother: its answer is not TLS (give an http:// URL)\n" in watched.out
     watched = await watch("-n", "2", "http://whoami.invalid")
     assert "2 lost (refused 0, reset 0, timed out 0, 5xx 0, other 2)\nother: " in watched.out
+    assert watched.out.endswith("Nobody answered.\n")
+    assert "Errno" not in watched.out
 
 
 async def test_an_answer_without_a_name_is_no_loss() -> None:

@@ -137,6 +137,15 @@ async def test_frames_are_answered_by_the_book(server: Running, name: str, piece
     await server.let_go()
 
 
+async def test_the_largest_message_is_the_servers_limit() -> None:
+    """A longer one closes the connection."""
+    async with running(find, Limits(max_message=1000)) as server:
+        reader, writer = await opened(server)
+        writer.write(frame(0x82, bytes(1000)) + frame(0x82, bytes(1001)))
+        assert await reader.read() == reply(0x82, bytes(1000)) + TOO_LARGE
+        writer.close()
+
+
 async def test_a_large_message_costs_its_size() -> None:
     """The largest is echoed completely, and charged to the budget meanwhile."""
     payload = bytes(range(256)) * (1 << 16)

@@ -85,7 +85,7 @@ async def ask(way: Way, patience: float) -> Outcome:
 
 def _judge(problem: OSError) -> tuple[Lost, str]:
     """Classifies an OSError; aiohttp's errors wrap the system's."""
-    text = clean_text(str(problem))
+    text = clean_text(problem.strerror or str(problem))
     if isinstance(problem, TimeoutError) or problem.errno == errno.ETIMEDOUT:
         return Lost.TIMED_OUT, text
     if isinstance(problem, ConnectionRefusedError) or problem.errno == errno.ECONNREFUSED:
@@ -94,4 +94,6 @@ def _judge(problem: OSError) -> tuple[Lost, str]:
         return Lost.RESET, text
     if isinstance(problem, ssl.SSLCertVerificationError):
         return Lost.OTHER, f"{clean_text(problem.verify_message)} (give --cacert FILE, or --insecure)"
+    if isinstance(problem, ssl.SSLError) and problem.reason == "WRONG_VERSION_NUMBER":
+        return Lost.OTHER, "its answer is not TLS (give an http:// URL)"
     return Lost.OTHER, text

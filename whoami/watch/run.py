@@ -152,10 +152,9 @@ class Watch:
         lines += [*dict.fromkeys(told), conclude(self._tallies, self._options.cookies)]
         if self._options.json:
             print(*lines, sep="\n", file=self._stderr, flush=True)
-        elif self._options.rate:
-            self._screen.keep()
-            self._screen.add(*self._table(), *lines)
         else:
+            if self._options.rate:
+                self._screen.keep()
             self._screen.add(*self._table(), *lines)
         return 1 if lost else 0
 

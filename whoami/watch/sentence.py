@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from whoami.watch.outcome import Lost
 from whoami.watch.tally import Tally, count
 
 _ENOUGH: Final = 8  # chances to see another pod, after which its absence is not luck
@@ -15,6 +16,8 @@ def conclude(tallies: list[Tally], cookies: bool) -> str:
     if not pods:
         if any(tally.unnamed for tally in tallies):
             return "No answer names a pod: ask for another --path, such as /.who."
+        if any(tally.lost[Lost.SERVER_ERROR] for tally in tallies):
+            return "Every answer was an error."
         return "Nobody answered."
     if any(tally.mixed for tally in tallies):
         return "An HTTP proxy is in between: it spreads requests of one connection."
