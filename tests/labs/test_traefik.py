@@ -25,7 +25,7 @@ from tests.labs.guide import DOCS, examples
 from tests.labs.trainee import Trainee, trainee
 from tests.needs import find, require, works
 from tests.proxies import pod
-from tests.server import free_port, wait_for
+from tests.server import PATIENCE, free_port, wait_for
 
 pytestmark = [pytest.mark.xdist_group("traefik"), pytest.mark.slow]
 
@@ -80,7 +80,7 @@ class Labs:
                 one["provider"] == "kubernetes" and one["name"].startswith(prefix) for one in routers
             )
 
-        wait_for(gone, within=30)
+        wait_for(gone)
 
     def find(self, version: str, resource: str, namespace: str, name: str) -> Object:
         """An object of the cluster."""
@@ -153,14 +153,14 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
         store(typist, issue("whereami", authority, hosts=("*.whereami.svc",)))
         start_pods(typist, stack)
         stack.enter_context(traefik(typist, labs.web, labs.secure, labs.api))
-        wait_for(lambda: works("curl", "-sf", f"http://127.0.0.1:{labs.web}/"), within=30)
+        wait_for(lambda: works("curl", "-sf", f"http://127.0.0.1:{labs.web}/"))
         yield labs
 
 
 def watch(*arguments: str) -> str:
     """What whoami watch prints."""
     command = [sys.executable, "-m", "whoami", "watch", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=True).stdout
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_plain_http_is_redirected(labs: Labs) -> None:
     assert "You've hit" not in labs.curl(*ask)
     labs.run("kubectl apply -k k8s/traefik")
     try:
-        wait_for(lambda: "Location: https://my.whereami.svc/a?b\n" in labs.curl(*ask), within=30)
+        wait_for(lambda: "Location: https://my.whereami.svc/a?b\n" in labs.curl(*ask))
         assert labs.curl(*ask).startswith("HTTP/1.1 301 ")
         assert labs.curl("https://SECURE/").startswith("You've hit ")
     finally:
@@ -240,7 +240,7 @@ def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> Non
     labs.run(f"{annotate}=true traefik.ingress.kubernetes.io/service.sticky.cookie.name=lab")
     jar = ["-b", str(tmp_path / "jar"), "-c", str(tmp_path / "jar")]
     try:
-        wait_for(lambda: "Set-Cookie: lab=" in labs.curl("-i", "http://WEB/"), within=30)
+        wait_for(lambda: "Set-Cookie: lab=" in labs.curl("-i", "http://WEB/"))
         assert list(labs.hits(10, *jar, "http://WEB/").values()) == [10]
         spread = labs.hits(10, "http://WEB/")
         assert len(spread) == 2
@@ -248,7 +248,7 @@ def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> Non
         assert "One pod answers all: sticky" in watch("--cookies", "-n", "10", f"http://127.0.0.1:{labs.web}/")
     finally:
         labs.run(f"{annotate}- traefik.ingress.kubernetes.io/service.sticky.cookie.name-")
-        wait_for(lambda: "Set-Cookie" not in labs.curl("-i", "http://WEB/"), within=30)
+        wait_for(lambda: "Set-Cookie" not in labs.curl("-i", "http://WEB/"))
 
 
 def test_watch_tells_that_a_proxy_is_in_between(labs: Labs) -> None:
@@ -264,12 +264,12 @@ def test_http2_and_grpc_reach_the_pods(labs: Labs) -> None:
     assert not works(*command)
     labs.run(f"{annotate}=h2c")
     try:
-        wait_for(lambda: works(*command), within=30)
+        wait_for(lambda: works(*command))
         said = watch("--grpc", "-n", "20", f"http://127.0.0.1:{labs.web}")
         assert re.search(r"^gRPC +10 +10 +1 ", said, re.MULTILINE), said
     finally:
         labs.run(f"{annotate}-")
-        wait_for(lambda: not works(*command), within=30)
+        wait_for(lambda: not works(*command))
 
 
 async def test_a_websocket_passes(labs: Labs) -> None:
@@ -277,7 +277,7 @@ async def test_a_websocket_passes(labs: Labs) -> None:
     async with ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{labs.web}/echo") as socket:
         for text in ("one", "two"):
             await socket.send_str(text)
-            assert await socket.receive_str(timeout=10) == text
+            assert await socket.receive_str(timeout=PATIENCE) == text
 
 
 def gateway(labs: Labs, namespace: str, name: str) -> str:
@@ -293,7 +293,7 @@ def listen(labs: Labs, namespace: str, name: str) -> None:
     listeners = [one | {"port": ports[one["protocol"]]} for one in found["spec"]["listeners"]]
     spec = json.dumps({"spec": {"gatewayClassName": "traefik", "listeners": listeners}})
     labs.run(f"kubectl patch gateway -n {namespace} {name} --type=merge -p '{spec}'")
-    wait_for(lambda: '"Programmed"' in gateway(labs, namespace, name), within=30)
+    wait_for(lambda: '"Programmed"' in gateway(labs, namespace, name))
 
 
 def test_a_gateway_needs_its_class_and_a_port_that_is_listened_on(labs: Labs) -> None:
@@ -301,7 +301,7 @@ def test_a_gateway_needs_its_class_and_a_port_that_is_listened_on(labs: Labs) ->
     assert "traefik" not in gateway(labs, "default", "labs")
     spec = json.dumps({"spec": {"gatewayClassName": "traefik"}})
     labs.run(f"kubectl patch gateway labs --type=merge -p '{spec}'")
-    wait_for(lambda: "PortUnavailable" in gateway(labs, "default", "labs"), within=30)
+    wait_for(lambda: "PortUnavailable" in gateway(labs, "default", "labs"))
 
 
 def test_routes_of_a_gateway(labs: Labs) -> None:
@@ -309,7 +309,7 @@ def test_routes_of_a_gateway(labs: Labs) -> None:
     listen(labs, "default", "labs")
     labs.remove_ingresses("default", "whoami-ingress", "whoareyou-ingress")
     try:
-        wait_for(lambda: labs.curl("http://WEB/canary").startswith("Name: "), within=30)
+        wait_for(lambda: labs.curl("http://WEB/canary").startswith("Name: "))
         shares = Counter(labs.curl("http://WEB/canary").split("\n")[0] for _ in range(100))
         assert shares.total() == shares["Name: whoami"] + shares["Name: whoareyou"]
         assert 5 <= shares["Name: whoareyou"] <= 15
@@ -338,7 +338,7 @@ def test_tls_and_redirect_of_a_gateway(labs: Labs) -> None:
         "http://WEB/",
     ]
     try:
-        wait_for(lambda: labs.curl(*ask) == "301 https://my.whereami.svc/", within=30)
+        wait_for(lambda: labs.curl(*ask) == "301 https://my.whereami.svc/")
         assert sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4]
     finally:
         labs.run("kubectl apply -f k8s/ns1/ingress.yaml")

@@ -15,7 +15,7 @@ from tests.labs.apiserver import serve
 from tests.labs.cluster import Cluster, Images
 from tests.labs.guide import Example
 from tests.labs.manifests import K8S, KUBECTL
-from tests.server import wait_for
+from tests.server import PATIENCE, wait_for
 
 VERSION = version("whoami-whereami")
 NAMES = ("whoami", "whereami", "utils")
@@ -73,7 +73,9 @@ class Trainee:
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command as the shell does."""
         shell = ["bash", "-c", SHELL + command]
-        return subprocess.run(shell, env=self._env, cwd=self._home, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            shell, env=self._env, cwd=self._home, capture_output=True, text=True, timeout=2 * PATIENCE
+        )
 
     def _use_engine(self, command: str) -> None:
         program, verb, *words = shlex.split(command)
