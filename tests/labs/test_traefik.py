@@ -54,12 +54,17 @@ class Labs:
         places = {"WEB": f"127.0.0.1:{self.web}", "SECURE": f"my.whereami.svc:{self.secure}"}
         words = [re.sub("WEB|SECURE", lambda found: places[found[0]], word) for word in arguments]
         own = ["--resolve", f"my.whereami.svc:{self.secure}:127.0.0.1", "--cacert", str(self.authority)]
-        done = subprocess.run(["curl", "-sS", "-m", "10", *own, *words], capture_output=True, text=True)
+        done = subprocess.run(
+            ["curl", "-sS", "-m", str(PATIENCE), *own, *words], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def hits(self, times: int, *arguments: str) -> Counter[str]:
-        """Which pods answer `count` curls."""
+        """Which pods answer `count` curls.
+
+        Traefik begins its rotation anew whenever it loads a part of its configuration: wait for even counts.
+        """
         answers = [self.curl(*arguments) for _ in range(times)]
         return Counter(re.findall(r"(?:Hostname: |You've hit )(\S+)", "".join(answers)))
 
@@ -183,13 +188,14 @@ def test_routes_by_host_and_path(labs: Labs, host: str, path: str, name: str) ->
 @pytest.mark.parametrize(("path", "replicas"), [("/", 2), ("/whoareyou", 3)])
 def test_an_ingress_takes_the_pods_in_turn(labs: Labs, path: str, replicas: int) -> None:
     """Not at random: 10 and 10 (one more or less of three), even on one keep-alive connection."""
-    apart = labs.hits(10 * replicas, f"http://WEB{path}")
-    urls = [f"http://WEB{path}"] * 10 * replicas
-    kept = Counter(re.findall(r"Hostname: (\S+)", labs.curl(*urls)))
-    off = 0 if replicas == 2 else 1
-    for counts in (apart, kept):
-        assert len(counts) == replicas
-        assert all(abs(count - 10) <= off for count in counts.values())
+    url, off = f"http://WEB{path}", 0 if replicas == 2 else 1
+
+    def are_even(counts: Counter[str]) -> bool:
+        return len(counts) == replicas and all(abs(count - 10) <= off for count in counts.values())
+
+    wait_for(lambda: are_even(labs.hits(10 * replicas, url)))
+    kept = [url] * 10 * replicas
+    wait_for(lambda: are_even(Counter(re.findall(r"Hostname: (\S+)", labs.curl(*kept)))))
 
 
 def shown(page: str, path: str) -> tuple[list[str], str]:
@@ -218,7 +224,7 @@ def test_an_ingress_before_a_headless_service_balances(labs: Labs) -> None:
     """Over TLS with the secret's certificate; ten requests to three pods."""
     service = labs.find("v1", "services", "ns1", "kubia-headless")
     assert service["spec"]["clusterIP"] == "None"
-    assert sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4]
+    wait_for(lambda: sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4])
 
 
 def test_plain_http_is_redirected(labs: Labs) -> None:
@@ -339,6 +345,6 @@ def test_tls_and_redirect_of_a_gateway(labs: Labs) -> None:
     ]
     try:
         wait_for(lambda: labs.curl(*ask) == "301 https://my.whereami.svc/")
-        assert sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4]
+        wait_for(lambda: sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4])
     finally:
         labs.run("kubectl apply -f k8s/ns1/ingress.yaml")
