@@ -54,7 +54,8 @@ class Trainee:
             self._use_engine(command)
         if health := re.search(r"-d (\d+) localhost:8080/health$", command):
             pod = self.run(f"{self._settings}echo $POD").stdout.strip()
-            self.cluster.fail(pod, fails=health[1] != "200")
+            with self.cluster.lock:
+                self.cluster.fail(pod, fails=health[1] != "200")
         if example.inside:
             command = f"{self._utils} -- bash -c {shlex.quote(command)}"
         elif "kubectl" not in command:
