@@ -1,6 +1,8 @@
 """The server ends its output after the last answer, whatever the client has done meanwhile."""
 
 import asyncio
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +13,8 @@ from podkit.message import Head, Response
 from podkit.routes import Route
 from podkit.turns import Turn
 from tests.http2 import PREFACE, raw, serialize
-from tests.inprocess import running
+from tests.inprocess import running, until
+from tests.server import PATIENCE
 from whoami.echo import echo
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -55,3 +58,15 @@ async def test_a_client_that_closes_before_its_mistake_is_answered(before: bytes
         writer.write(mistake)
         await server.let_go()
     assert not errors
+
+
+async def test_a_client_that_closes_as_its_time_is_up() -> None:
+    """It must not keep the timeouts of others from being checked."""
+    async with running(find, Limits(linger=0.01)) as server:
+        client = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        client.send(GET[:10])
+        await until(lambda: server.server.budget.used)
+        (connection,) = server.server.connections
+        client.close()
+        connection.check(time.monotonic() + Limits().head_timeout + 1)
+        await server.let_go()
