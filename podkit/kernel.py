@@ -1,4 +1,4 @@
-"""The kernel's view of a connection: unread and unsent bytes, and whether the client has closed its side."""
+"""The kernel's view of a connection: unread and unsent bytes, and which sides have closed it."""
 
 import asyncio
 import fcntl
@@ -39,3 +39,11 @@ def has_hung_up(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(handle.fileno(), _POLLRDHUP)
     return bool(poll.poll(0))
+
+
+def end_output(transport: asyncio.Transport) -> None:
+    """Half-closes, once everything is sent. If the client has closed the connection, so do we."""
+    try:
+        transport.write_eof()
+    except OSError:  # asyncio's transports half-close at once, and do not handle a reset by the client
+        transport.abort()

@@ -219,6 +219,12 @@ class Peer(Speaker):
             await asyncio.sleep(0)
         return self.new()
 
+    async def first_answer(self) -> None:
+        """Lets the server work until it has answered a request, and no longer."""
+        async with asyncio.timeout(PATIENCE):
+            while not self.fields:
+                await self.settle(1)
+
     def new(self) -> list[Any]:
         """The frames received since the last call."""
         data, frames = self.wire.taken, []

@@ -1,10 +1,13 @@
 """Routes served in this process's event loop, over real sockets, with custom limits."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+
+import pytest
 
 from podkit.limits import Limits
 from podkit.opening import Opening
@@ -19,6 +22,26 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110  # there is no event for it
             await asyncio.sleep(0.01)
+
+
+class Clock:
+    """The monotonic clock, which a test may set forward."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._ahead = 0.0
+        real = time.monotonic
+        patch.setattr(time, "monotonic", lambda: real() + self._ahead)
+
+    def forward(self, seconds: float) -> None:
+        """Lets time pass, also for the event loop's timers."""
+        self._ahead += seconds
+
+
+async def turn(condition: Callable[[], object]) -> None:
+    """Waits for a condition, and no longer than that takes."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # there is no event for it
+            await asyncio.sleep(0)
 
 
 @dataclass

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-PATIENCE = 10.0  # seconds to wait for what should happen immediately
+# Seconds to wait for what should happen soon, even on a slow machine. It is less than the servers' timeouts of
+# a minute, which must not be what happens; a test extends shorter ones that could be (--grace-period=1h).
+PATIENCE = 40.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Server:
             self._gather(self.process.stderr, self.err),
         ]
         # a container may have to wait for others that are built and started at the same time
-        wait_for(lambda: self._started() or self.process.poll() is not None, within=6 * PATIENCE)
+        wait_for(lambda: self._started() or self.process.poll() is not None, within=2 * PATIENCE)
         found = self._started()
         assert found, f"{command} did not start: {self.err}"
         self.port = int(found[1])
@@ -88,7 +90,7 @@ class Server:
         """Stops the server; it must exit with status 0 and without a traceback."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        status = self.process.wait(PATIENCE + 10)
+        status = self.process.wait(PATIENCE)
         for reader in self._readers:
             reader.join(PATIENCE)
         assert "Traceback" not in "".join(self.err), "".join(self.err)
@@ -143,6 +145,11 @@ class Client:
             return False
         except ConnectionResetError:
             return True
+
+
+# A request that is in flight until its `REST` is sent
+UNFINISHED = b"POST / HTTP/1.1\r\nHost: whoami.example\r\nContent-Length: 5\r\n\r\n"
+REST = b"hello"
 
 
 def request(target: str, *headers: str, method: str = "GET", body: bytes = b"") -> bytes:

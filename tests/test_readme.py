@@ -6,7 +6,7 @@ import subprocess
 
 from podkit.pod.netlink import read_addresses
 from tests.readme import examples
-from tests.server import started
+from tests.server import PATIENCE, started
 
 # compared where their chances or pods are chosen: test_faults.py, test_watch*.py, test_dns.py
 ELSEWHERE = ("/.answer", "whoami watch", "whoami dns")
@@ -30,7 +30,9 @@ def test_examples_do_what_they_show() -> None:
     with started("whoami") as whoami, started("whereami") as whereami:
         for command, shown in here:
             typed = command.replace(":8080", f":{whoami.port}").replace(":8081", f":{whereami.port}")
-            run = subprocess.run(typed, shell=True, capture_output=True, text=True, check=True, timeout=20)
+            run = subprocess.run(
+                typed, shell=True, capture_output=True, text=True, check=True, timeout=PATIENCE
+            )
             ours = anonymous(run.stdout)
             # Go's last line ends in CRLF CRLF: a terminal shows one empty line
             assert ours.replace("\r\n", "\n") == anonymous(shown), command

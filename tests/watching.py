@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from tests.server import PATIENCE
 from whoami.watch.cli import parse_options
 from whoami.watch.run import Watch
 from whoami.watch.screen import Screen
@@ -50,6 +51,11 @@ def command(*arguments: str) -> list[str]:
 def run_watch(*arguments: str) -> Watched:
     """Runs it as a process that writes to a pipe."""
     run = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=60, env=dict(os.environ), check=False
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        env=dict(os.environ),
+        check=False,
     )
     return Watched(run.returncode, run.stdout, run.stderr)

@@ -10,7 +10,7 @@ from podkit.connections import Connection
 from podkit.flow import Reading
 from podkit.http1.answers import Answers
 from podkit.http1.reader import RequestReader
-from podkit.kernel import has_hung_up, unread_bytes
+from podkit.kernel import end_output, has_hung_up, unread_bytes
 from podkit.message import UNREADABLE, Client, Request, Response, error
 from podkit.server import Server
 from podkit.turns import Turn
@@ -100,7 +100,7 @@ class Http1State(Connection):
         if not more and not self._has_ended and not answers.is_last_by_agreement:
             more = unread_bytes(transport) > 0
         if more and not self._has_ended and transport.can_write_eof():
-            transport.write_eof()
+            end_output(transport)
             asyncio.get_running_loop().call_later(self._server.limits.linger, transport.close)
             self._account()
         else:

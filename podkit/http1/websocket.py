@@ -20,6 +20,7 @@ from podkit.http1.frames import (
     Violation,
     render_frame,
 )
+from podkit.kernel import end_output
 from podkit.message import Request, Response, Upgrade
 from podkit.server import Server
 from podkit.turns import SHORT, Turn
@@ -171,7 +172,7 @@ class WebSocketConnection(Connection):
         """Closes, but keeps reading briefly: unread bytes make the kernel reset the connection."""
         self._held.clear()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            end_output(self._transport)
         self._loop.call_later(self._server.limits.linger, self._transport.close)
 
     def check(self, now: float) -> None:

@@ -14,6 +14,7 @@ from podkit.http2.frames import Code, FrameReader
 from podkit.http2.requests import Requests
 from podkit.http2.send_queue import SendQueue
 from podkit.http2.streams import Streams
+from podkit.kernel import end_output
 from podkit.message import Client, Request
 from podkit.server import Server
 from podkit.turns import Turn
@@ -149,7 +150,7 @@ class Http2State(Connection):
         self._stop()
         self._account()
         if transport.can_write_eof() and not self._ended_at:
-            transport.write_eof()
+            end_output(transport)
             self._loop.call_later(self._server.limits.linger, transport.close)
         else:
             transport.close()

@@ -11,6 +11,7 @@ from OpenSSL import SSL
 
 from podkit.budget import Share
 from podkit.connections import Connection
+from podkit.kernel import end_output
 from podkit.message import Tls
 from podkit.server import Server
 from podkit.tls.certificates import Certificates
@@ -180,7 +181,7 @@ class Handshake(Connection):
         self._waiting = b""
         self._transport.write(answer)
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            end_output(self._transport)
 
     # calls by the server
 

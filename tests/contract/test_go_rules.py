@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.server import Server, request
+from tests.server import PATIENCE, Server, request
 
 
 def echoed(body: bytes) -> bytes:
@@ -152,7 +152,7 @@ def test_connection_is_read_as_go_reads_it(
         assert answer is not None
         found = [line.partition(": ") for line in echoed(answer.body).decode().split("\r\n")]
         assert [value for name, _, value in found if name == "Connection"] == shown
-        assert client.closes(5 if closes else 0.05) == closes
+        assert client.closes(PATIENCE if closes else 0.05) == closes
 
 
 @pytest.mark.parametrize(

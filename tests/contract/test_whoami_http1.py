@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from podkit.pod.netlink import read_addresses
-from tests.server import Answer, Client, Server, started, wait_for
+from tests.server import PATIENCE, Answer, Client, Server, started, wait_for
 
 RECORDED = json.loads((Path(__file__).parent / "whoami-http1.json").read_text())
 CORNERS = json.loads((Path(__file__).parent / "whoami-http1-corners.json").read_text())
@@ -144,7 +144,7 @@ def replay(case: dict[str, Any], server: Server, see: Callable[[Client], Seen]) 
             assert answer is not None
             check(case, answer, recorded, see(client))
         closes = bool(case.get("closes"))
-        assert client.closes(5 if closes else 0.05) == closes
+        assert client.closes(PATIENCE if closes else 0.05) == closes
 
 
 def see_here(client: Client) -> Seen:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.server import Client, Server, request, started, wait_for
+from tests.server import PATIENCE, REST, UNFINISHED, Client, Server, has_unread, request, started, wait_for
 
 HANDSHAKE = request(
     "/echo",
@@ -70,15 +70,13 @@ def test_a_duration_is_waited_for(whoami: Server, wait: str) -> None:
     """Each of these is 200 ms."""
     start = time.monotonic()
     assert whoami.get(f"/?wait={wait}").status == 200
-    assert 0.2 <= time.monotonic() - start < 5
+    assert time.monotonic() - start >= 0.2
 
 
 @pytest.mark.parametrize("wait", ["1e9s", "2562048h", ".s", "h", "1h%20", "%201h", "+1h", "1H", "--1h"])
 def test_what_looks_like_a_duration_is_not_waited_for(whoami: Server, wait: str) -> None:
     """Go's ParseDuration refuses each of them; none delays the answer by an hour."""
-    start = time.monotonic()
     assert whoami.get(f"/?wait={wait}").status == 200
-    assert time.monotonic() - start < 5
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
@@ -151,20 +149,17 @@ def test_frames_against_the_protocol_end_with_1002(whoami: Server, data: bytes) 
     with whoami.connect() as client:
         open_websocket(client)
         client.send(data)
-        client.socket.settimeout(3)
         assert client.reader.read(4)[:1] == b"\x88"
         assert client.closes()
 
 
 def test_a_websocket_hears_of_the_end() -> None:
     """Close code 1001, and an unresponsive client delays nothing."""
-    with started("whoami") as server, server.connect() as client:
+    with started("whoami", "--grace-period=1h") as server, server.connect() as client:
         open_websocket(client)
-        start = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert client.reader.read(4)[2:] == b"\x03\xe9"
-        assert server.process.wait(10) == 0
-        assert time.monotonic() - start < 8
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_a_download_that_nobody_reads_ends_with_the_grace_period() -> None:
@@ -172,25 +167,27 @@ def test_a_download_that_nobody_reads_ends_with_the_grace_period() -> None:
     with started("whoami", "--grace-period", "500ms") as server, server.connect() as client:
         client.send(request("/data?size=3&unit=GB"))
         assert client.reader.read(1000)
-        start = time.monotonic()
         server.stop()
-        assert time.monotonic() - start < 8
 
 
 def test_idle_connections_close_while_the_last_answer_is_awaited() -> None:
     """An answer during the drain says Connection: close; idle clients are disconnected before it."""
-    with started("whoami") as server, server.connect() as busy, server.connect() as idle:
+    with (
+        started("whoami", "--grace-period=1h") as server,
+        server.connect() as busy,
+        server.connect() as idle,
+    ):
         idle.send(request("/bench"))
         assert idle.read() is not None
-        busy.send(request("/?wait=2s"))
-        busy.send(b"")
-        wait_for(lambda: server.get("/bench").status == 200)  # one turn of the loop: the wait has begun
+        busy.send(UNFINISHED)
+        wait_for(lambda: not has_unread(server))
         server.process.send_signal(signal.SIGTERM)
-        assert idle.closes(1.5)
+        assert idle.closes()
+        busy.send(REST)
         answer = busy.read()
         assert answer is not None
         assert (answer.status, answer.header("Connection")) == (200, "close")
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_memory_does_not_grow_with_requests() -> None:

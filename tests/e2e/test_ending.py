@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.readme import README
-from tests.server import LOOPS, PATIENCE, Server, has_unread, request, started, wait_for
+from tests.server import LOOPS, PATIENCE, REST, UNFINISHED, Server, has_unread, request, started, wait_for
 
 CLOSE = request("/bench", "Connection: close")
 
@@ -40,12 +40,13 @@ def test_the_log_tells_each_step() -> None:
     """The number of requests, the last client, the closing of the port, and the outcome of the requests."""
     with started("whoami", "--shutdown-delay", "2s", "--grace-period", "2s") as server:
         with server.connect() as short, server.connect() as long:
-            short.send(request("/?wait=3s"))
+            short.send(UNFINISHED)
             long.send(request("/?wait=1h"))
             wait_for(lambda: not has_unread(server))
             server.process.send_signal(signal.SIGTERM)
             wait_for(lambda: is_leaving(server))
             assert server.get("/bench").header("Connection") == "close"
+            short.send(REST)
             answer = short.read()
             assert answer is not None
             assert answer.header("Connection") == "close"
@@ -62,15 +63,14 @@ def test_the_log_tells_each_step() -> None:
         lines = re.sub(r"\+[0-9.]+", "+N", example[1]).replace("10.244.0.8", "127.0.0.1").splitlines()
         assert [line.strip() for line in lines][:3] == steps(server)[:3]
         assert lines[3].strip() == "whoami: +N s done: 3 answered while leaving, 0 cut"
-        assert seconds(server, "last new") < 2
-        assert 2 <= seconds(server, "listener closed") < 3.9
-        assert 4 <= seconds(server, "done") < 10
+        assert seconds(server, "listener closed") >= 2
+        assert seconds(server, "done") >= 4
 
 
 @pytest.mark.parametrize("program", ["whoami", "whereami"])
 def test_the_shutdown_delay_goes_on_serving(program: str) -> None:
-    """Old and new connections are served and asked to leave; then the port closes."""
-    with started(program, "--shutdown-delay=2s") as server, server.connect() as old:
+    """Old and new connections are served and asked to leave; a second signal ends it."""
+    with started(program, "--shutdown-delay=1h") as server, server.connect() as old:
         old.send(request("/"))
         answer = old.read()
         assert answer is not None
@@ -83,29 +83,30 @@ def test_the_shutdown_delay_goes_on_serving(program: str) -> None:
                 answer = client.read()
                 assert answer is not None
                 assert answer.header("Connection") == "close"
-        server.process.wait(PATIENCE)
-        assert seconds(server, "listener closed") >= 2
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
+        server.process.returncode = 0  # checked here; the fixture expects 0
+
+
+@pytest.mark.parametrize("program", ["whoami", "whereami"])
+def test_the_shutdown_delay_ends(program: str) -> None:
+    """Then the port closes."""
+    with started(program, "--shutdown-delay=300ms") as server:
+        server.stop()
+        assert seconds(server, "listener closed") >= 0.3
         with pytest.raises(ConnectionRefusedError):
             server.connect()
-
-
-def test_a_second_signal_does_not_wait_for_the_delay() -> None:
-    """A second Ctrl-C is meant."""
-    with started("whoami", "--shutdown-delay=1h") as server:
-        server.process.send_signal(signal.SIGINT)
-        wait_for(lambda: is_leaving(server))
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(PATIENCE) == 128 + signal.SIGINT
-        server.process.returncode = 0  # checked here; the fixture expects 0
 
 
 def test_each_worker_tells_its_steps() -> None:
     """Each with its number; and the first process when all have exited."""
     with started("whoami", "--workers", "2") as server:
         with server.connect() as client:
-            client.send(request("/?wait=2s"))
+            client.send(UNFINISHED)
             wait_for(lambda: not has_unread(server))
             server.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: "".join(server.err).count("leaving, ") == 1 + 2)
+            client.send(REST)
             assert client.read() is not None
         server.process.wait(PATIENCE)
         wait_for(lambda: "whoami: all workers have exited\n" in server.err)
@@ -122,9 +123,11 @@ def test_each_worker_tells_its_steps() -> None:
 def test_hangup_ends_it_as_a_signal_does(loop: str, workers: str) -> None:
     """Closing a terminal loses no request."""
     with started("whoami", "--workers", workers, loop=loop) as server, server.connect() as client:
-        client.send(request("/?wait=1s"))
+        client.send(UNFINISHED)
         wait_for(lambda: not has_unread(server))
         server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: is_leaving(server))
+        client.send(REST)
         answer = client.read()
         assert answer is not None
         assert answer.status == 200
@@ -149,9 +152,10 @@ def test_nohup_is_respected(workers: str) -> None:
 def test_other_signals_do_nothing(number: signal.Signals, workers: str) -> None:
     """By default they would kill a process."""
     with started("whoami", "--workers", workers) as server, server.connect() as client:
-        client.send(request("/?wait=1s"))
+        client.send(UNFINISHED)
         wait_for(lambda: not has_unread(server))
         server.process.send_signal(number)
+        client.send(REST)
         assert client.read() is not None
         assert server.get("/bench").status == 200
         assert not is_leaving(server)
@@ -207,9 +211,9 @@ def test_idle_connections_end_when_they_are_told_to() -> None:
         server.connect() as busy,
     ):
         busy.send(request("/?wait=2s"))
+        begun = time.monotonic()
         idle.send(request("/"))
         assert idle.read() is not None
-        begun = time.monotonic()
         assert idle.closes()
-        assert time.monotonic() - begun > 0.6
+        assert time.monotonic() - begun > 0.7
         assert busy.read() is not None

@@ -41,7 +41,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
         [sys.executable, "-m", *arguments],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         env=env or {},
         check=False,
     )
@@ -51,19 +51,17 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_status_0(program: str, number: signal.Signals) -> None:
     """Idle connections do not delay it."""
-    with started(program) as server, server.connect() as client:
+    with started(program, "--grace-period=1h") as server, server.connect() as client:
         client.send(request("/"))
         assert client.read()
-        start = time.monotonic()
         server.stop(number)
-        assert time.monotonic() - start < 8
         assert client.closes()
 
 
 def test_a_request_in_flight_is_finished() -> None:
     """Requests before the signal are answered after it; new connections are refused."""
     with started("whoami") as server, server.connect() as client:
-        client.send(request("/?wait=1s"))
+        client.send(request("/?wait=2s"))
         client.send(request("/pipelined"))
         wait_for(lambda: not has_unread(server))
         server.process.send_signal(signal.SIGTERM)
@@ -85,7 +83,7 @@ def test_the_grace_period_ends() -> None:
         wait_for(lambda: not has_unread(server))
         start = time.monotonic()
         server.stop()
-        assert 0.2 < time.monotonic() - start < 8
+        assert time.monotonic() - start > 0.2
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
@@ -157,7 +155,7 @@ def test_a_waiting_request_does_not_outlive_its_client(reset: bool) -> None:
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.reader.close()
         client.socket.close()
-        wait_for(lambda: sockets(server) == before, 5)
+        wait_for(lambda: sockets(server) == before)
 
 
 @pytest.mark.parametrize("program", SERVERS)
@@ -231,14 +229,15 @@ def test_too_few_file_descriptors(loop: str) -> None:
     limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command("whoami", loop=loop)]
     server = Server(limited, {"PATH": os.environ["PATH"]})
     try:
+        begun = time.monotonic()
         waiting = [server.connect() for _ in range(100)]
         for client in waiting:
             client.send(request("/?wait=1h"))
-        wait_for(lambda: any("connections have to wait" in line for line in server.err))
-        before, lines = used(server), len(server.err)
-        time.sleep(2.2)
+        wait_for(lambda: len(server.err) > 1)
+        before = used(server)
+        wait_for(lambda: len(server.err) > 3)
         assert used(server) - before < 1
-        assert 0 < len(server.err) - lines < 4
+        assert time.monotonic() - begun > 2
         assert set(server.err[1:]) == {"error: connections have to wait: Too many open files\n"}
         late = server.connect()
         late.send(request("/"))
@@ -369,13 +368,13 @@ def test_a_new_address_is_in_the_next_answer() -> None:
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         port = re.search(r":(\\d+)$", server.stderr.readline().strip())[1]
         def ask():
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=40).read().decode()
         assert "IP: 127.0.0.1\\n" in ask() and "10.99.88.77" not in ask()
         address = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton("10.99.88.77"))
         fcntl.ioctl(control, SIOCSIFADDR, address)
         assert "IP: 10.99.88.77\\n" in ask(), "the next answer does not have it"
         socket.sethostname("renamed")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 40
         while "Hostname: renamed" not in ask():
             assert time.monotonic() < deadline, "the host name stays"
             time.sleep(0.05)
@@ -384,5 +383,5 @@ def test_a_new_address_is_in_the_next_answer() -> None:
         """
     )
     alone = in_namespace("--net", "--uts", sys.executable, "-c", script)
-    ended = subprocess.run(alone, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(alone, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
     assert ended.returncode == 0, ended.stderr

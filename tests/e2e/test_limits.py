@@ -62,11 +62,10 @@ def test_a_slow_head_is_timed_out(whoami: Server) -> None:
     with whoami.connect() as client:
         start = time.monotonic()
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
-        client.socket.settimeout(15)
         answer = client.read()
         assert answer is not None
         assert answer.status == 408
-        assert 9 < time.monotonic() - start < 13
+        assert time.monotonic() - start > 10
 
 
 @pytest.mark.parametrize("target", ["/data?size=64&unit=GB", "/data?size=64&unit=GB&attachment=1"])

@@ -181,7 +181,7 @@ class TestInABrowser:
                 one.stop()
                 with pod(PROGRAM, THREE, "--verbose", port=port) as three:
                     await page.until("document.querySelectorAll('#pods tr').length === 3")
-                    await page.until(f"document.querySelector('[data-pod={ONE}]').className === 'quiet'", 15)
+                    await page.until(f"document.querySelector('[data-pod={ONE}]').className === 'quiet'")
                     state = await page.evaluate(
                         f"document.querySelector('[data-pod={ONE}] .state').textContent"
                     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import client_context, issue
-from tests.server import Client, request, started, wait_for
+from tests.server import PATIENCE, Client, request, started, wait_for
 
 HEADER = b"PROXY TCP4 203.0.113.7 10.0.0.9 4711 443\r\n"
 SET = {"WHOAMI_PROXY_PROTOCOL": "true"}
@@ -18,7 +18,9 @@ SET = {"WHOAMI_PROXY_PROTOCOL": "true"}
 def healthcheck(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
     """A health check's exit status and output."""
     command = [sys.executable, "-m", program, "healthcheck", *arguments]
-    ended = subprocess.run(command, env=env or {}, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(
+        command, env=env or {}, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     return ended.returncode, ended.stderr
 
 

@@ -37,7 +37,7 @@ def test_both_answer_until_ctrl_c() -> None:
         ports = sorted(set(re.findall(r"curl localhost:(\d+) ", shown)))
         assert len(ports) == 2
         for port in ports:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
                 assert answer.status == 200
         script.send_signal(signal.SIGINT)
         assert script.wait(15) == 0
@@ -86,7 +86,7 @@ def test_a_taken_port_ends_it() -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         with start(first, port) as script:
-            _, said = script.communicate(timeout=15)
+            _, said = script.communicate(timeout=PATIENCE)
     assert script.returncode == 1
     assert f"port {port} is in use" in said
     assert "make run WHOAMI_PORT=" in said

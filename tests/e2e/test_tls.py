@@ -200,7 +200,6 @@ def test_garbage_ends_the_connection(secure: Server, garbage: bytes) -> None:
     """And nothing else."""
     with secure.connect() as client:
         client.send(garbage)
-        client.socket.settimeout(PATIENCE)
         assert len(client.reader.read()) < 100
     assert ask(secure, request("/health")).status == 200
 
@@ -223,9 +222,9 @@ def test_a_client_that_does_not_shake_hands_is_timed_out(secure: Server) -> None
     start = time.monotonic()
     with secure.connect() as silent, secure.connect() as half:
         half.send(hello.read(100))
-        assert silent.closes(12)
-        assert half.closes(12)
-    assert time.monotonic() - start > 9
+        assert silent.closes()
+        assert half.closes()
+    assert time.monotonic() - start > 10
 
 
 def test_a_handshake_byte_by_byte(secure: Server) -> None:
@@ -281,7 +280,7 @@ def test_http2_is_drained(tmp_path: Path) -> None:
     """A stream in flight is answered after SIGTERM."""
     with started("whoami", *ROOT.write(tmp_path), "--verbose") as server:
         command = ["curl", "-skZ", "-m", str(PATIENCE), "--http2", "-w", "%{http_code} "]
-        for path in ("?wait=1s", "bench"):
+        for path in ("?wait=2s", "bench"):
             command += ["-o", "/dev/null", f"https://127.0.0.1:{server.port}/{path}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as client:
             wait_for(lambda: any("/bench" in line for line in server.err))
@@ -555,7 +554,7 @@ def test_bad_files_end_the_start(
             elif content is not None:
                 (tmp_path / name).write_bytes(content)
     command = [sys.executable, "-m", program, "--port", "0", *flags]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert ended.stderr.startswith(f"{program}: the ")
@@ -591,9 +590,8 @@ def test_a_signal_drains(tmp_path: Path) -> None:
 
 def test_silent_connections_do_not_hold_up_the_end(tmp_path: Path) -> None:
     """Clients without a handshake are disconnected."""
-    with started("whoami", *SERVER.write(tmp_path)) as server, server.connect() as silent:
+    flags = [*SERVER.write(tmp_path), "--grace-period=1h"]
+    with started("whoami", *flags) as server, server.connect() as silent:
         ask(server, request("/bench"))
-        start = time.monotonic()
         server.stop()
-        assert time.monotonic() - start < 8
         assert silent.closes()

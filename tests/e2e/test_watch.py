@@ -297,6 +297,6 @@ def test_a_reader_that_has_enough(pods: list[Server]) -> None:
     """It exits silently when nobody reads any more."""
     words = " ".join(command("--json", "--rate", "100", f"http://127.0.0.1:{pods[0].port}"))
     run = subprocess.run(
-        f"{words} | head -1", shell=True, capture_output=True, text=True, timeout=20, check=True
+        f"{words} | head -1", shell=True, capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert (run.stdout.count("\n"), run.stderr) == (1, "")

@@ -15,7 +15,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame
 from podkit import __version__
 from tests.certificates import client_context, connect, issue
 from tests.http2 import RawHttp2, get
-from tests.server import Client, Server, request, started, wait_for
+from tests.server import PATIENCE, Client, Server, request, started, wait_for
 from whoami.app import build_app
 
 VARIABLES = {
@@ -146,13 +146,13 @@ def read_event(client: Client) -> tuple[str, dict[str, Any]]:
 
 def test_a_stream_tells_the_state_until_the_end() -> None:
     """Immediately, every second, on every change of health; and when the server is about to leave."""
-    with started("whoami", env=VARIABLES) as server, server.connect() as client:
+    with started("whoami", "--grace-period=1h", env=VARIABLES) as server, server.connect() as client:
+        start = time.monotonic()
         client.send(request("/prefix/.events"))
         head = b"".join(iter(client.reader.readline, b"\r\n")).decode()
         assert "Content-Type: text/event-stream\r\n" in head
         assert "X-Accel-Buffering: no\r\n" in head
         assert "Cache-Control: no-store\r\n" in head
-        start = time.monotonic()
         name, told = read_event(client)
         assert (name, list(told), told["state"]) == ("state", OURS[1:], "serving")
         assert read_event(client)[0] == "state"
@@ -162,7 +162,7 @@ def test_a_stream_tells_the_state_until_the_end() -> None:
         server.process.terminate()
         wait_for(lambda: read_event(client)[0] == "leaving")
         assert client.reader.read() == b"0\r\n\r\n"
-        assert server.process.wait(3) == 0  # well before its grace period ends
+        assert server.process.wait(PATIENCE) == 0
 
 
 async def test_as_an_aiohttp_application(aiohttp_client: Any) -> None:
@@ -172,6 +172,6 @@ async def test_as_an_aiohttp_application(aiohttp_client: Any) -> None:
     assert (told["name"], told["node"]) == ("blue", "worker1")
     stream = await client.get("/.events")
     assert (await stream.content.readline()) == b"retry: 1000\n"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await client.server.close()
         assert b"event: leaving\n" in await stream.content.read()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from podkit.process.cpus import count_cpus
-from tests.server import PATIENCE, Server, has_unread, request, started, wait_for
+from tests.server import PATIENCE, REST, UNFINISHED, Server, has_unread, request, started, wait_for
 
 ASK = request("/bench")
 
@@ -96,11 +96,13 @@ def test_a_signal_ends_all(program: str, number: signal.Signals) -> None:
     with started(program, "--workers", "2") as server:
         pids = workers(server)
         with server.connect() as client:
-            client.send(request("/?wait=2s"))
-            client.send(ASK)
+            client.send(UNFINISHED)
             wait_for(lambda: not has_unread(server))
-            server.stop(number)
+            server.process.send_signal(number)
+            wait_for(lambda: "leaving" in "".join(server.err))
+            client.send(REST)
             assert client.read() is not None
+        server.process.wait(PATIENCE)
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 

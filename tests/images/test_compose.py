@@ -38,7 +38,7 @@ class Labs:
         self.compose("up", "--detach", "--no-build")
         self.port = int(self.compose("port", "nginx", "8080").strip().rpartition(":")[2])
         for name in REPLICAS:
-            wait_for(partial(self.serves, name), within=60)
+            wait_for(partial(self.serves, name), within=2 * PATIENCE)
 
     def serves(self, service: str) -> bool:
         """Whether nginx finds a replica of a service; until it listens, Docker resets or closes connections."""
@@ -89,7 +89,9 @@ def test_requests_spread_over_all_replicas(labs: Labs, name: str) -> None:
     replicas = {container[:12] for container in labs.containers(name)}
     assert len(replicas) == REPLICAS[name]
     # nginx leaves out a replica that it found closed, for a while
-    wait_for(lambda: {hit(labs.get(f"{name}.localhost")) for _ in range(ENOUGH)} == replicas, within=60)
+    wait_for(
+        lambda: {hit(labs.get(f"{name}.localhost")) for _ in range(ENOUGH)} == replicas, within=2 * PATIENCE
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,4 +184,4 @@ def test_a_replaced_replica_is_found(labs: Labs) -> None:
     docker("kill", victim)
     assert {labs.get("whoareyou.localhost").status for _ in range(20)} == {200}
     docker("start", victim)
-    wait_for(lambda: hit(labs.get("whoareyou.localhost")) == victim[:12], within=30)
+    wait_for(lambda: hit(labs.get("whoareyou.localhost")) == victim[:12])

@@ -68,7 +68,7 @@ def test_a_signal_ends_process_1(prefix: str, name: str, number: signal.Signals)
     with contained(f"{prefix}{name}", port=PORTS[name]) as container:
         assert container.get("/").status == 200
         docker("kill", "--signal", number.name, container.name)
-        wait_for(lambda: container.process.poll() is not None, within=5)
+        wait_for(lambda: container.process.poll() is not None)
         assert container.state()["ExitCode"] == 0
 
 
@@ -126,7 +126,7 @@ def test_the_engine_sees_the_health(prefix: str, name: str) -> None:
     """The image's own check, run more often here, finds the server healthy."""
     options = [*HARDENED, "--health-interval=500ms"]
     with contained(f"{prefix}{name}", port=PORTS[name], options=options) as container:
-        wait_for(has_health(container, "healthy"), within=20)
+        wait_for(has_health(container, "healthy"))
 
 
 def test_the_engine_sees_illness_and_recovery(prefix: str) -> None:
@@ -135,7 +135,7 @@ def test_the_engine_sees_illness_and_recovery(prefix: str) -> None:
     with contained(f"{prefix}whoami", options=options) as container:
         for status, health in ((b"200", "healthy"), (b"500", "unhealthy"), (b"200", "healthy")):
             container.get("/health", method="POST", body=status)
-            wait_for(has_health(container, health), within=20)
+            wait_for(has_health(container, health))
 
 
 def test_the_health_check_follows_the_port_variable(prefix: str) -> None:

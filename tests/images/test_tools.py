@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tests.images.engine import HARDENED, Container, docker, network, unique
+from tests.server import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_tcpdump_captures_where_a_capability_allows_it(utils: str, prefix: str) 
     """As root with default capabilities, as in lab 7; otherwise one line says what is missing."""
     refused = subprocess.run(["docker", "exec", utils, "tcpdump", "-c", "1"], capture_output=True, text=True)
     assert "You don't have permission to perform this capture" in refused.stderr
-    capture = "ping -q -i 0.2 localhost >/dev/null & timeout 10 tcpdump -Z root -c 1 -ni any icmp"
+    capture = "ping -q -i 0.2 localhost >/dev/null & timeout 40 tcpdump -Z root -c 1 -ni any icmp"
     seen = docker("run", "--rm", "--user=0", f"{prefix}utils", "bash", "-c", capture)
     assert "ICMP echo request" in seen
 
@@ -90,7 +91,8 @@ def test_utils_stays_until_it_is_stopped(prefix: str) -> None:
         assert docker("exec", name, "cat", "/proc/1/cmdline").endswith("sleep infinity & wait\0")
         docker("kill", "--signal", "TERM", name)
         assert (
-            subprocess.run(["docker", "wait", name], capture_output=True, text=True, timeout=5).stdout == "0\n"
+            subprocess.run(["docker", "wait", name], capture_output=True, text=True, timeout=PATIENCE).stdout
+            == "0\n"
         )
     finally:
         docker("rm", "--force", name)

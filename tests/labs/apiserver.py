@@ -134,25 +134,26 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         match = _PATH.fullmatch(url.path)
-        if url.path in DISCOVERY:
-            code, answer = 200, DISCOVERY[url.path]
-        elif match and match["version"] in KINDS:
-            place = (match["version"], match["resource"], match["namespace"] or "")
-            given = json.loads(body) if body.startswith((b"{", b"[")) else {}
-            query = dict(parse_qsl(url.query))
-            if query.get("watch") in ("1", "true"):
-                self._watch(place, query)
-                return
-            if match["sub"] in ("exec", "portforward", "log"):
-                command = parse_qs(url.query).get("command", [])
-                code, answer = _status(400, self.cluster.why_not(place[2], match["name"], command))
-            elif match["name"]:
-                code, answer = self._one(place, match["name"], match["sub"] or "", "dryRun" in query, given)
+        query = dict(parse_qsl(url.query))
+        if match and match["version"] in KINDS and query.get("watch") in ("1", "true"):
+            self._watch((match["version"], match["resource"], match["namespace"] or ""), query)
+            return
+        with self.cluster.lock:
+            if url.path in DISCOVERY:
+                code, answer = 200, DISCOVERY[url.path]
+            elif match and match["version"] in KINDS:
+                place = (match["version"], match["resource"], match["namespace"] or "")
+                given = json.loads(body) if body.startswith((b"{", b"[")) else {}
+                if match["sub"] in ("exec", "portforward", "log"):
+                    command = parse_qs(url.query).get("command", [])
+                    code, answer = _status(400, self.cluster.why_not(place[2], match["name"], command))
+                elif match["name"]:
+                    code, answer = self._one(place, match["name"], match["sub"] or "", "dryRun" in query, given)
+                else:
+                    code, answer = self._all(place, query, given)
             else:
-                code, answer = self._all(place, query, given)
-        else:
-            code, answer = _status(404, f"the server does not know {url.path}")
-        data = json.dumps(answer).encode()
+                code, answer = _status(404, f"the server does not know {url.path}")
+            data = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -182,7 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _watch(self, place: Place, query: dict[str, str]) -> None:
         """A watch waits, so pending changes are applied now. Then it reports each change."""
-        self.cluster.settle()
+        with self.cluster.lock:
+            self.cluster.settle()
         meta = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
         kind = re.search(rf"\b{place[1]} (\w+)", KINDS[place[0]])
         assert kind
@@ -195,11 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
         while not select.select([self.connection], [], [], 0.05 * (seen >= 0))[0]:
             if seen == self.cluster.changes:
                 continue
-            begun, seen = seen >= 0, self.cluster.changes
-            found = {
-                (one["metadata"].get("namespace"), one["metadata"]["name"]): one
-                for one in self._find(place, query)
-            }
+            begun = seen >= 0
+            with self.cluster.lock:
+                seen, listed = self.cluster.changes, deepcopy(self._find(place, query))
+            found = {(one["metadata"].get("namespace"), one["metadata"]["name"]): one for one in listed}
             for key in known.keys() - found.keys():
                 self._tell("DELETED", known[key])
             for key in found:
@@ -207,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
                     "resourceVersion"
                 ):
                     self._tell("MODIFIED" if key in known else "ADDED", found[key])
-            known = deepcopy(found)
+            known = found
             if not begun:
                 self._tell("BOOKMARK", {"kind": kind[1], "apiVersion": place[0], "metadata": meta})
 

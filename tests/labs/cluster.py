@@ -8,6 +8,7 @@ import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 Object = dict[str, Any]
@@ -44,9 +45,13 @@ class Images:
 
 
 class Cluster:
-    """The guide's cluster: nodes, two classes, kube-proxy's mode, and the applied objects."""
+    """The guide's cluster: nodes, two classes, kube-proxy's mode, and the applied objects.
+
+    Threads hold its lock while they change or read it, since others should not see half a change.
+    """
 
     def __init__(self, images: Images) -> None:
+        self.lock = Lock()
         self._images = images
         self._objects: dict[Place, dict[str, Object]] = {}
         self.changes = 0  # a counter; the resource version of the last change

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from tests.labs.kubelet import Pod, Spec, until
+from tests.server import PATIENCE
 
 LAG = 2.0  # seconds until a node's rules reflect a new or removed pod
 
@@ -54,7 +55,7 @@ class Service:
     async def _forward(self, client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         try:
             pod = self._random.choice(self._rules)
-            async with asyncio.timeout(1.2 * LAG):  # a removed pod does not even refuse; a busy one may be slow
+            async with asyncio.timeout(PATIENCE):  # after 3 s, the kernel gives up a removed pod
                 server, to_server = await asyncio.open_connection(pod.address, pod.port)
         except (OSError, IndexError):
             back.transport.abort()

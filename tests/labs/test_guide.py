@@ -215,7 +215,7 @@ def test_curl_on_this_machine_prints_what_is_shown(page: str, name: str) -> None
     with started("whoami", "--name", name) as server:
         for example in local:
             command = example.command.replace("8080", str(server.port))
-            done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=20)
+            done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE)
             assert done.returncode == 0, done.stderr
             assert anonymous(done.stdout) == anonymous(example.output), str(example)
 
@@ -300,7 +300,7 @@ def test_whoami_dns_prints_what_is_shown(example: Example, tmp_path: Path) -> No
     (tmp_path / "plan").write_text(json.dumps(plan))
     command = ["unshare", *["--map-root-user"] * (os.geteuid() != 0), "--net", "--mount", sys.executable, "-m"]
     command += ["tests.dns_server", str(tmp_path / "plan"), sys.executable, "-m", "whoami", "dns", found[2]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     shown, printed = (re.sub(r"(?m)^([\d.]+ +)\d+ ", r"\1N ", text) for text in (example.output, done.stdout))
     assert re.sub(" +", " ", printed) == re.sub(" +", " ", shown)

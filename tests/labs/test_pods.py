@@ -11,7 +11,6 @@ import pytest
 
 from tests.labs.kubelet import Pod, Spec, docker, run_arguments, until
 from tests.labs.manifests import everything
-from tests.server import PATIENCE
 
 SPECS: dict[str, Spec] = {
     name.partition(" ")[2]: manifest["spec"]["template"]["spec"]
@@ -53,9 +52,8 @@ async def test_servers_start_and_end(name: str, images: dict[str, str]) -> None:
 async def test_utils_ends_when_told(images: dict[str, str]) -> None:
     """A bare sleep as PID 1 would ignore SIGTERM, and every clean-up would take 30 seconds."""
     async with running("utils", images) as pod:
-        status, seconds = await pod.terminate()
-        assert status == 0
-        assert seconds < PATIENCE
+        status, _ = await pod.terminate()
+        assert status == 0  # it was not killed
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from tests.labs.guide import DOCS, examples
 from tests.labs.trainee import Trainee, trainee
 from tests.needs import find, require, works
 from tests.proxies import pod
-from tests.server import free_port, wait_for
+from tests.server import PATIENCE, free_port, wait_for
 
 pytestmark = [pytest.mark.xdist_group("traefik"), pytest.mark.slow]
 
@@ -54,12 +54,17 @@ class Labs:
         places = {"WEB": f"127.0.0.1:{self.web}", "SECURE": f"my.whereami.svc:{self.secure}"}
         words = [re.sub("WEB|SECURE", lambda found: places[found[0]], word) for word in arguments]
         own = ["--resolve", f"my.whereami.svc:{self.secure}:127.0.0.1", "--cacert", str(self.authority)]
-        done = subprocess.run(["curl", "-sS", "-m", "10", *own, *words], capture_output=True, text=True)
+        done = subprocess.run(
+            ["curl", "-sS", "-m", str(PATIENCE), *own, *words], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def hits(self, times: int, *arguments: str) -> Counter[str]:
-        """Which pods answer `count` curls."""
+        """Which pods answer `count` curls.
+
+        Traefik begins its rotation anew whenever it loads a part of its configuration: wait for even counts.
+        """
         answers = [self.curl(*arguments) for _ in range(times)]
         return Counter(re.findall(r"(?:Hostname: |You've hit )(\S+)", "".join(answers)))
 
@@ -80,7 +85,7 @@ class Labs:
                 one["provider"] == "kubernetes" and one["name"].startswith(prefix) for one in routers
             )
 
-        wait_for(gone, within=30)
+        wait_for(gone)
 
     def find(self, version: str, resource: str, namespace: str, name: str) -> Object:
         """An object of the cluster."""
@@ -153,14 +158,14 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
         store(typist, issue("whereami", authority, hosts=("*.whereami.svc",)))
         start_pods(typist, stack)
         stack.enter_context(traefik(typist, labs.web, labs.secure, labs.api))
-        wait_for(lambda: works("curl", "-sf", f"http://127.0.0.1:{labs.web}/"), within=30)
+        wait_for(lambda: works("curl", "-sf", f"http://127.0.0.1:{labs.web}/"))
         yield labs
 
 
 def watch(*arguments: str) -> str:
     """What whoami watch prints."""
     command = [sys.executable, "-m", "whoami", "watch", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, check=True).stdout
 
 
 @pytest.mark.parametrize(
@@ -183,13 +188,14 @@ def test_routes_by_host_and_path(labs: Labs, host: str, path: str, name: str) ->
 @pytest.mark.parametrize(("path", "replicas"), [("/", 2), ("/whoareyou", 3)])
 def test_an_ingress_takes_the_pods_in_turn(labs: Labs, path: str, replicas: int) -> None:
     """Not at random: 10 and 10 (one more or less of three), even on one keep-alive connection."""
-    apart = labs.hits(10 * replicas, f"http://WEB{path}")
-    urls = [f"http://WEB{path}"] * 10 * replicas
-    kept = Counter(re.findall(r"Hostname: (\S+)", labs.curl(*urls)))
-    off = 0 if replicas == 2 else 1
-    for counts in (apart, kept):
-        assert len(counts) == replicas
-        assert all(abs(count - 10) <= off for count in counts.values())
+    url, off = f"http://WEB{path}", 0 if replicas == 2 else 1
+
+    def are_even(counts: Counter[str]) -> bool:
+        return len(counts) == replicas and all(abs(count - 10) <= off for count in counts.values())
+
+    wait_for(lambda: are_even(labs.hits(10 * replicas, url)))
+    kept = [url] * 10 * replicas
+    wait_for(lambda: are_even(Counter(re.findall(r"Hostname: (\S+)", labs.curl(*kept)))))
 
 
 def shown(page: str, path: str) -> tuple[list[str], str]:
@@ -218,7 +224,7 @@ def test_an_ingress_before_a_headless_service_balances(labs: Labs) -> None:
     """Over TLS with the secret's certificate; ten requests to three pods."""
     service = labs.find("v1", "services", "ns1", "kubia-headless")
     assert service["spec"]["clusterIP"] == "None"
-    assert sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4]
+    wait_for(lambda: sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4])
 
 
 def test_plain_http_is_redirected(labs: Labs) -> None:
@@ -227,7 +233,7 @@ def test_plain_http_is_redirected(labs: Labs) -> None:
     assert "You've hit" not in labs.curl(*ask)
     labs.run("kubectl apply -k k8s/traefik")
     try:
-        wait_for(lambda: "Location: https://my.whereami.svc/a?b\n" in labs.curl(*ask), within=30)
+        wait_for(lambda: "Location: https://my.whereami.svc/a?b\n" in labs.curl(*ask))
         assert labs.curl(*ask).startswith("HTTP/1.1 301 ")
         assert labs.curl("https://SECURE/").startswith("You've hit ")
     finally:
@@ -240,7 +246,7 @@ def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> Non
     labs.run(f"{annotate}=true traefik.ingress.kubernetes.io/service.sticky.cookie.name=lab")
     jar = ["-b", str(tmp_path / "jar"), "-c", str(tmp_path / "jar")]
     try:
-        wait_for(lambda: "Set-Cookie: lab=" in labs.curl("-i", "http://WEB/"), within=30)
+        wait_for(lambda: "Set-Cookie: lab=" in labs.curl("-i", "http://WEB/"))
         assert list(labs.hits(10, *jar, "http://WEB/").values()) == [10]
         spread = labs.hits(10, "http://WEB/")
         assert len(spread) == 2
@@ -248,7 +254,7 @@ def test_a_cookie_keeps_a_client_with_its_pod(labs: Labs, tmp_path: Path) -> Non
         assert "One pod answers all: sticky" in watch("--cookies", "-n", "10", f"http://127.0.0.1:{labs.web}/")
     finally:
         labs.run(f"{annotate}- traefik.ingress.kubernetes.io/service.sticky.cookie.name-")
-        wait_for(lambda: "Set-Cookie" not in labs.curl("-i", "http://WEB/"), within=30)
+        wait_for(lambda: "Set-Cookie" not in labs.curl("-i", "http://WEB/"))
 
 
 def test_watch_tells_that_a_proxy_is_in_between(labs: Labs) -> None:
@@ -264,12 +270,12 @@ def test_http2_and_grpc_reach_the_pods(labs: Labs) -> None:
     assert not works(*command)
     labs.run(f"{annotate}=h2c")
     try:
-        wait_for(lambda: works(*command), within=30)
+        wait_for(lambda: works(*command))
         said = watch("--grpc", "-n", "20", f"http://127.0.0.1:{labs.web}")
         assert re.search(r"^gRPC +10 +10 +1 ", said, re.MULTILINE), said
     finally:
         labs.run(f"{annotate}-")
-        wait_for(lambda: not works(*command), within=30)
+        wait_for(lambda: not works(*command))
 
 
 async def test_a_websocket_passes(labs: Labs) -> None:
@@ -277,7 +283,7 @@ async def test_a_websocket_passes(labs: Labs) -> None:
     async with ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{labs.web}/echo") as socket:
         for text in ("one", "two"):
             await socket.send_str(text)
-            assert await socket.receive_str(timeout=10) == text
+            assert await socket.receive_str(timeout=PATIENCE) == text
 
 
 def gateway(labs: Labs, namespace: str, name: str) -> str:
@@ -293,7 +299,7 @@ def listen(labs: Labs, namespace: str, name: str) -> None:
     listeners = [one | {"port": ports[one["protocol"]]} for one in found["spec"]["listeners"]]
     spec = json.dumps({"spec": {"gatewayClassName": "traefik", "listeners": listeners}})
     labs.run(f"kubectl patch gateway -n {namespace} {name} --type=merge -p '{spec}'")
-    wait_for(lambda: '"Programmed"' in gateway(labs, namespace, name), within=30)
+    wait_for(lambda: '"Programmed"' in gateway(labs, namespace, name))
 
 
 def test_a_gateway_needs_its_class_and_a_port_that_is_listened_on(labs: Labs) -> None:
@@ -301,7 +307,7 @@ def test_a_gateway_needs_its_class_and_a_port_that_is_listened_on(labs: Labs) ->
     assert "traefik" not in gateway(labs, "default", "labs")
     spec = json.dumps({"spec": {"gatewayClassName": "traefik"}})
     labs.run(f"kubectl patch gateway labs --type=merge -p '{spec}'")
-    wait_for(lambda: "PortUnavailable" in gateway(labs, "default", "labs"), within=30)
+    wait_for(lambda: "PortUnavailable" in gateway(labs, "default", "labs"))
 
 
 def test_routes_of_a_gateway(labs: Labs) -> None:
@@ -309,7 +315,7 @@ def test_routes_of_a_gateway(labs: Labs) -> None:
     listen(labs, "default", "labs")
     labs.remove_ingresses("default", "whoami-ingress", "whoareyou-ingress")
     try:
-        wait_for(lambda: labs.curl("http://WEB/canary").startswith("Name: "), within=30)
+        wait_for(lambda: labs.curl("http://WEB/canary").startswith("Name: "))
         shares = Counter(labs.curl("http://WEB/canary").split("\n")[0] for _ in range(100))
         assert shares.total() == shares["Name: whoami"] + shares["Name: whoareyou"]
         assert 5 <= shares["Name: whoareyou"] <= 15
@@ -338,7 +344,7 @@ def test_tls_and_redirect_of_a_gateway(labs: Labs) -> None:
         "http://WEB/",
     ]
     try:
-        wait_for(lambda: labs.curl(*ask) == "301 https://my.whereami.svc/", within=30)
-        assert sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4]
+        wait_for(lambda: labs.curl(*ask) == "301 https://my.whereami.svc/")
+        wait_for(lambda: sorted(labs.hits(10, "https://SECURE/").values()) == [3, 3, 4])
     finally:
         labs.run("kubectl apply -f k8s/ns1/ingress.yaml")

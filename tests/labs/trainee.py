@@ -15,7 +15,7 @@ from tests.labs.apiserver import serve
 from tests.labs.cluster import Cluster, Images
 from tests.labs.guide import Example
 from tests.labs.manifests import K8S, KUBECTL
-from tests.server import wait_for
+from tests.server import PATIENCE, wait_for
 
 VERSION = version("whoami-whereami")
 NAMES = ("whoami", "whereami", "utils")
@@ -54,7 +54,8 @@ class Trainee:
             self._use_engine(command)
         if health := re.search(r"-d (\d+) localhost:8080/health$", command):
             pod = self.run(f"{self._settings}echo $POD").stdout.strip()
-            self.cluster.fail(pod, fails=health[1] != "200")
+            with self.cluster.lock:
+                self.cluster.fail(pod, fails=health[1] != "200")
         if example.inside:
             command = f"{self._utils} -- bash -c {shlex.quote(command)}"
         elif "kubectl" not in command:
@@ -73,7 +74,9 @@ class Trainee:
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command as the shell does."""
         shell = ["bash", "-c", SHELL + command]
-        return subprocess.run(shell, env=self._env, cwd=self._home, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            shell, env=self._env, cwd=self._home, capture_output=True, text=True, timeout=2 * PATIENCE
+        )
 
     def _use_engine(self, command: str) -> None:
         program, verb, *words = shlex.split(command)

@@ -203,13 +203,16 @@ async def test_without_descriptors_clients_wait(shortage: int, capsys: pytest.Ca
     listener = Short(plain.family, plain.type, plain.proto, plain.detach())
     listener.setblocking(False)
     async with place(TOO_MANY, listener) as here:
+        begun = time.monotonic()
         listener.shortage = shortage
         client = here.connect()
         answer = asyncio.ensure_future(here.ask(client))
         await asyncio.sleep(0.5)
         assert 0 < listener.asked < 20
         assert not answer.done()
-        assert capsys.readouterr().err.splitlines() == ["error: connections have to wait: Too many open files"]
+        lines = capsys.readouterr().err.splitlines()
+        assert set(lines) == {"error: connections have to wait: Too many open files"}
+        assert len(lines) <= 1 + time.monotonic() - begun
         listener.shortage = 0
         assert b"200 OK" in await answer
 
@@ -251,8 +254,8 @@ async def test_no_connection_begins_while_the_listener_closes() -> None:
         await asyncio.sleep(0)
         with socket.socket() as late:
             late.setblocking(False)
-            assert late.connect_ex(("127.0.0.1", here.port)) == errno.EINPROGRESS
             begun = time.monotonic()
+            assert late.connect_ex(("127.0.0.1", here.port)) == errno.EINPROGRESS
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.get_running_loop().sock_connect(late, ("127.0.0.1", here.port))
             assert time.monotonic() - begun > 0.5

@@ -183,7 +183,7 @@ def test_the_same_in_other_words_is_no_contradiction(headers: list[tuple[str, st
 
 def test_what_is_hostile_stays_harmless() -> None:
     """Control characters are removed, values truncated, counts limited, and all of it is fast."""
-    start = time.monotonic()
+    start = time.process_time()
     hostile = ("X-Forwarded-Host", "a\x1b[31mb\x7f\x9b")
     assert "claimed X-Forwarded-Host a[31mb" in " ".join(lines(ask(hostile))).replace("\ufffd", "")
     many = lines(ask(("X-Forwarded-For", "192.0.2.1," * 100_000)))
@@ -200,4 +200,4 @@ def test_what_is_hostile_stays_harmless() -> None:
         answer = ask(("Forwarded", text), ("X-Forwarded-For", text))
         assert isinstance(answer.body, bytes)
         assert len(answer.body) < 40_000
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2

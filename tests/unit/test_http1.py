@@ -5,7 +5,7 @@ import socket
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
@@ -16,8 +16,7 @@ from podkit.limits import Limits
 from podkit.message import Answer, Delayed, Head, Request, Response, Upgrade
 from podkit.routes import Route
 from tests.http2 import Wire
-from tests.inprocess import Running, running, until
-from tests.server import PATIENCE
+from tests.inprocess import Clock, Running, running, turn, until
 
 QUICK = Limits(head_timeout=0.6, body_timeout=0.4, idle_timeout=0.6, send_timeout=0.4, check_interval=0.05)
 WAIT = b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -106,16 +105,20 @@ async def test_a_body_of_unknown_length_comes_in_chunks() -> None:
         assert old.partition(b"\r\n\r\n")[2] == b"abcd"
 
 
-async def test_heads_that_end_in_time_are_answered_however_long_they_come() -> None:
+async def test_heads_that_end_in_time_are_answered_however_long_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The timeout of a head starts with its own first byte, not with the previous head."""
-    async with running(Table().find, QUICK) as server:
+    clock, head_timeout = Clock(monkeypatch), Limits().head_timeout
+    async with running(Table().find) as server:
         reader, writer = await server.connect()
         writer.write(GET[:9])
         for _ in range(6):  # in all twice the timeout of one head
-            await asyncio.sleep(QUICK.head_timeout / 3)
+            clock.forward(head_timeout / 3)
             writer.write(GET[9:] + GET[:9])
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
             await reader.readexactly(1)
+        clock.forward(head_timeout + 1)
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         writer.close()
 
@@ -178,7 +181,8 @@ async def test_an_answer_that_nobody_takes_is_given_up(quick: Running) -> None:
 
 async def test_a_slow_reader_gets_its_download() -> None:
     """As long as it reads some bytes now and then, it is not aborted."""
-    async with running(Table().find, QUICK) as server:
+    limits = Limits(send_timeout=1.5, check_interval=0.05)
+    async with running(Table().find, limits) as server:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
         client.setblocking(False)
@@ -186,7 +190,7 @@ async def test_a_slow_reader_gets_its_download() -> None:
         await loop.sock_connect(client, ("127.0.0.1", server.port))
         await loop.sock_sendall(client, closing(b"/endless"))
         for _ in range(8):
-            await asyncio.sleep(QUICK.send_timeout / 3)
+            await asyncio.sleep(limits.send_timeout / 6)
             assert len(await loop.sock_recv(client, 1 << 14)) > 0
         assert len(server.server.connections) == 1
         client.close()
@@ -308,13 +312,6 @@ async def test_one_connection_gets_no_more_than_its_turn(flood: bytes) -> None:
         with suppress(OSError):
             await drained
     assert turns
-
-
-async def turn(condition: Callable[[], object]) -> None:
-    """Waits for a condition, and no longer than that takes."""
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # there is no event for it
-            await asyncio.sleep(0)
 
 
 async def test_a_large_head_is_answered_in_another_turn_than_it_is_read() -> None:

@@ -362,7 +362,7 @@ async def test_a_large_header_block_is_decoded_in_steps() -> None:
     assert shop.server.budget.used > 150_000
     assert not peer.wire.reads
     other.send(other.headers(1))
-    await other.settle(3)
+    await other.first_answer()
     assert (len(other.fields), len(peer.fields)) == (1, 0)
     while not peer.fields:
         assert shop.server.budget.used > 150_000
@@ -448,7 +448,7 @@ async def test_expensive_requests_take_turns() -> None:
     await peer.settle()
     peer.send(*[peer.headers(number) for number in range(1, 41, 2)])
     other.send(other.headers(1))
-    await other.settle(3)
+    await other.first_answer()
     assert len(other.fields) == 1
     peer.new()
     assert len(peer.fields) < 10
@@ -463,8 +463,7 @@ async def test_answers_that_are_due_at_once_take_turns() -> None:
     peer = Peer(shop.server)
     await peer.ask(*[peer.headers(number, *get("/soon")) for number in range(1, 41, 2)])
     time.sleep(0.35)  # noqa: ASYNC251  # all are due now
-    while not peer.fields:
-        await peer.settle(1)
+    await peer.first_answer()
     assert len(peer.fields) < 5
     await peer.settle()
     assert len(peer.fields) == 20
@@ -477,8 +476,7 @@ async def test_an_answer_that_waits_for_its_turn_may_be_cancelled() -> None:
     peer = Peer(shop.server)
     await peer.ask(*[peer.headers(number, *get("/soon")) for number in (1, 3, 5)])
     time.sleep(0.35)  # noqa: ASYNC251  # all are due now
-    while not peer.fields:
-        await peer.settle(1)
+    await peer.first_answer()
     frames = await peer.ask(RstStreamFrame(5, 8))
     assert len(peer.fields) == len(shop.calls) == 2
     assert all(frame.stream_id != 5 for frame in frames)
@@ -567,7 +565,7 @@ async def test_windows_for_what_is_sent_are_no_flood() -> None:
         taken = 0
         peer.send(peer.headers(number, *get("/big")))
         while taken < 100_000:
-            new = sum(len(frame.data) for frame in await peer.settle(3) if isinstance(frame, DataFrame))
+            new = sum(len(frame.data) for frame in await peer.settle() if isinstance(frame, DataFrame))
             assert new, peer.seen[-1]
             taken += new
             peer.send(WindowUpdateFrame(0, new), WindowUpdateFrame(number, new))

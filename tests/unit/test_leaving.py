@@ -1,12 +1,13 @@
 """A server that shuts down, and how its clients learn of it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame
 
-from podkit.message import Delayed, Request, Response
+from podkit.message import Response
 from podkit.routes import Route
 from podkit.server import Server
 from tests.http2 import Peer, get
@@ -16,14 +17,20 @@ LAST_OF_ALL = (1 << 31) - 1  # in a GOAWAY that does not name the last stream ye
 
 
 @pytest.fixture
-def server() -> Server:
+def gate() -> asyncio.Event:
+    """Lets the answers to /late go."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+def server(gate: asyncio.Event) -> Server:
     """All paths are answered immediately, except one."""
 
-    def endpoint(request: Request) -> Response | Delayed:
-        answer = Response(body=b"hello")
-        return Delayed(0.2, lambda: answer) if request.head.path == b"/late" else answer
+    async def wait() -> AsyncIterator[bytes]:
+        await gate.wait()
+        yield b"hello"
 
-    route = Route(endpoint)
+    route = Route(lambda request: Response(body=wait() if request.head.path == b"/late" else b"hello"))
     return Server(lambda head: route)
 
 
@@ -59,7 +66,7 @@ async def test_http2_clients_that_come_late_get_an_answer_first(server: Server) 
     assert peer.wire.end
 
 
-async def test_requests_are_counted(server: Server) -> None:
+async def test_requests_are_counted(server: Server, gate: asyncio.Event) -> None:
     """Those in flight, those answered, and those cut by the grace period."""
     peer, other = Peer(server), Peer(server)
     await peer.ask(peer.headers(1, *get("/")))
@@ -69,7 +76,9 @@ async def test_requests_are_counted(server: Server) -> None:
     assert (server.in_flight(), server.answered) == (3, 1)
     await other.leave()
     assert server.in_flight() == 2
+    gate.set()
     await until(lambda: server.answered == 3)
+    gate.clear()
     await peer.ask(peer.headers(7, *get("/late")))
     assert await server.drain(0) == 1
     await asyncio.sleep(0)

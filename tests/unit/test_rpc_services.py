@@ -16,6 +16,7 @@ from podkit.grpc.call import Methods, RpcError, Status
 from podkit.pod.pod import Pod
 from podkit.proto.grpc.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from podkit.proto.grpc.reflection.v1 import reflection_pb2 as v1
+from tests.server import PATIENCE
 from whoami.health import Health
 from whoami.proto.whoami_pb2 import BenchReply, WhoamiReply
 from whoami.rpc import build_methods
@@ -114,7 +115,7 @@ async def test_watch_tells_every_change_once(methods: Methods, state: Health) ->
     watch = talk(methods, b"/grpc.health.v1.Health/Watch", b"")
     for status, answer in [(200, HealthCheckResponse.SERVING), (503, HealthCheckResponse.NOT_SERVING)]:
         state.status = status
-        reply = await asyncio.wait_for(anext(watch), 5)
+        reply = await asyncio.wait_for(anext(watch), PATIENCE)
         assert HealthCheckResponse.FromString(reply) == HealthCheckResponse(status=answer)
     state.status = 500
     with pytest.raises(TimeoutError):

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from podkit.turns import Turns
+from tests.inprocess import turn
 
 
 async def test_others_come_between() -> None:
@@ -48,8 +49,7 @@ async def test_work_may_put_off_more() -> None:
     turns.put_off(put_off_another)
     turns.put_off(lambda: done.append(1 // 0))
     turns.put_off(lambda: done.append(1))
-    for _ in range(4):
-        await asyncio.sleep(0)
+    await turn(lambda: len(done) == 2)
     assert done == [1, 2]
     assert isinstance(mistakes[0], ZeroDivisionError)
 
@@ -67,4 +67,4 @@ async def test_new_connections_come_before_more_long_work() -> None:
     for _ in range(4):
         await asyncio.sleep(0)
     assert done
-    assert not turns.is_full
+    await turn(lambda: not turns.is_full)

@@ -16,7 +16,7 @@ from aiohttp import web
 from hpack import Encoder
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
-from tests.server import free_port
+from tests.server import PATIENCE, free_port
 from tests.watching import watch
 from whoami.watch.connection import Http2Connection, NotTakenError
 
@@ -280,17 +280,17 @@ async def test_json_has_a_line_for_each_request() -> None:
 
 async def test_a_slow_request_holds_nobody_up() -> None:
     """At a rate, requests start on time, whatever happened to earlier ones."""
-    starts = []
+    last, numbers = asyncio.Event(), itertools.count(1)
 
     async def respond(request: web.Request) -> web.Response:
-        starts.append(asyncio.get_running_loop().time())
-        if len(starts) % 2:
-            await asyncio.sleep(0.5)
+        if (number := next(numbers)) == 25:
+            last.set()
+        elif number % 2:
+            await last.wait()  # would take until its timeout, if the next ones waited for it
         return web.Response(text="Hostname: web-4wzkx\n")
 
     async with app(respond) as url:
-        watched = await watch("--rate", "50", "-n", "25", url)
-    assert starts[-1] - starts[0] < 3  # sequentially they would take 6 s
+        watched = await watch("--rate", "50", "-n", "25", "--timeout", f"{PATIENCE}s", url)
     assert watched.summary.startswith("25 requests, 1 pod, 0 lost")
 
 
@@ -412,7 +412,7 @@ async def test_an_http2_connection_that_ended_meanwhile(goodbye: bytes, problem:
     async with raw(end) as url:
         loop, port = asyncio.get_running_loop(), int(url.rpartition(":")[2])
         _, connection = await loop.create_connection(lambda: Http2Connection(1), "127.0.0.1", port)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while connection.has_room:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             with pytest.raises(problem):

@@ -13,7 +13,8 @@ from podkit.message import Head
 from podkit.routes import Route
 from podkit.server import Server
 from tests.http2 import Wire
-from tests.inprocess import Running, running, until
+from tests.inprocess import Clock, Running, running, until
+from tests.server import PATIENCE
 from whoami.echo import echo
 
 HANDSHAKE = (
@@ -228,21 +229,24 @@ async def test_silence_ends(server: Running, sent: bytes) -> None:
     """A silent client, or one that leaves a message unfinished, is disconnected."""
     reader, writer = await opened(server)
     writer.write(sent)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await reader.read()
     writer.close()
     await server.let_go()
 
 
-async def test_pings_keep_it_open(server: Running) -> None:
+async def test_pings_keep_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as they come."""
-    reader, writer = await opened(server)
-    for _ in range(14):  # longer than the timeout of a silent client
-        await asyncio.sleep(0.1)
-        writer.write(frame(0x89, b"?"))
-        assert await reader.readexactly(3) == reply(0x8A, b"?")
-    assert (await reader.read()).startswith(b"\x88")
-    writer.close()
+    clock, timeout = Clock(monkeypatch), Limits().websocket_timeout
+    async with running(find) as server:
+        reader, writer = await opened(server)
+        for _ in range(6):  # in all twice the timeout of a silent client
+            clock.forward(timeout / 3)
+            writer.write(frame(0x89, b"?"))
+            assert await reader.readexactly(3) == reply(0x8A, b"?")
+        clock.forward(timeout + 1)
+        assert (await reader.read()).startswith(b"\x88")
+        writer.close()
 
 
 async def test_echoes_that_nobody_takes_are_given_up(server: Running) -> None:
@@ -251,7 +255,7 @@ async def test_echoes_that_nobody_takes_are_given_up(server: Running) -> None:
     with suppress(ConnectionError):
         for _ in range(400):
             writer.write(frame(0x82, bytes(1 << 16), bytes(4)))
-            await asyncio.wait_for(writer.drain(), 5)
+            await asyncio.wait_for(writer.drain(), PATIENCE)
     assert server.server.budget.used < 4 << 20
     await server.let_go()
     writer.close()
