@@ -109,13 +109,13 @@ def without_body(head: Head) -> Head:
 def refuse(head: Head, limits: Limits) -> Response | None:
     """The answer to a request that the original refuses, in its words."""
     headers = head.headers
+    if _PSEUDO_FIELDS + sum(map(len, headers.values())) > limits.max_header_lines:
+        return error(431, "too many header lines")
     for name in _OF_HTTP1:
         if name in headers:
             return error(400, f'request header "{name.decode()}" is not valid in HTTP/2')
     if headers.get(b"Te", [b"trailers"]) not in ([b"trailers"], [b""]):
         return error(400, 'request header "TE" may only be "trailers" in HTTP/2')
-    if _PSEUDO_FIELDS + sum(map(len, headers.values())) > limits.max_header_lines:
-        return error(431, "too many header lines")
     return None
 
 
