@@ -60,7 +60,7 @@ def test_a_head_may_come_line_by_line(whoami: Server) -> None:
         assert json.loads(answer.body)["headers"] == {"X": ["1 :2 3"], "Y": ["4"]}
 
 
-@pytest.mark.parametrize("stray", [b"\r\n", b"\n", b"\r\n\r"])
+@pytest.mark.parametrize("stray", [b"\r\n", b"\n", b"\n\n", b"\r\n\r", b"\n\r\n"])
 def test_less_than_four_bytes_are_not_looked_at_behind_a_request(whoami: Server, stray: bytes) -> None:
     """They get no answer, and after a POST they do not make the next request malformed."""
     with whoami.connect() as client:
