@@ -104,6 +104,12 @@ def test_a_body_that_nobody_reads_is_not_waited_for(whoami: Server, raw: bytes) 
         assert (answer.status, client.closes()) == (200, True)
 
 
+def test_health_takes_a_body_that_did_not_wait_for_100_continue(whoami: Server) -> None:
+    """The original reads it before it answers, unlike that of ``/``."""
+    raw = request("/health", "Expect: 100-continue", method="POST", body=b"200")
+    assert whoami.ask(raw).status == 200
+
+
 def test_health_reads_the_body_of_a_post_alone(whoami: Server) -> None:
     """Other methods may have a body of any size."""
     assert whoami.get("/health", method="PUT", body=b"x" * 5000).status == 200
