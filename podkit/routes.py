@@ -18,6 +18,7 @@ class Route(NamedTuple):
     reads_body: bool = False
     max_body: int | None = None  # bytes; None for the server's limit
     keeps_raw: bool = False  # wants the bytes as received instead of the body
+    answers_first: bool = False  # starts its answer before it reads the body, in the original
     otherwise: "Route | None" = None  # for all methods except POST
     refusal: Callable[[Response], Response] | None = None  # converts an HTTP error for this route
 

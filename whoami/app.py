@@ -75,7 +75,7 @@ def build_routes(
         }
     return Routes(
         {
-            b"/": Route(partial(root, pod, name, environ), reads_body=True),
+            b"/": Route(partial(root, pod, name, environ), reads_body=True, answers_first=True),
             b"/api": Route(partial(api, pod, name, environ)),
             b"/bench": Route(bench),
             b"/data": Route(data),

@@ -28,7 +28,7 @@ def data(request: Request) -> Response:
     head = request.head
     size, is_attachment = (_known_options if len(head.query) <= _CACHED_QUERY else _parse_options)(head.query)
     if is_attachment:
-        return _attachment(head, size - 1)  # the original's attachments are one byte shorter
+        return _attachment(head, wrap_int64(size - 1))  # the original's attachments are one byte shorter
     if size < 2:
         return Response()
     if head.method == b"HEAD" and size > _KNOWN[head.version[0]]:

@@ -115,7 +115,8 @@ class RequestReader:
         end, stop = _find_end(data, start + self._searched)
         if stop - start > limits.max_head:
             raise HttpError(431, "request head too large")
-        if end < 0:
+        is_short = stop - start < _PEEKED and len(data) - start < _PEEKED  # it may have an empty line already
+        if end < 0 or (is_short and self._client.requests):
             self._watch_head(data)
             return None
         block = bytes(data[start:stop])
@@ -159,11 +160,11 @@ class RequestReader:
         if not reads and (waits or head.close or head.length >= limits.max_skipped_body):
             self.last = True
             return self._request(head)
-        if waits and self.position < len(data):
+        if waits and self.position == len(data):
+            self.interim = CONTINUE
+        elif waits and self.route.answers_first:
             self.last = True  # the original does not read such a body, and says so
             return self._request(head, "http: invalid Read on closed Body")
-        if waits:
-            self.interim = CONTINUE
         if not head.length:
             return self._request(head)
         self._head_size = head.size

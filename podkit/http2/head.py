@@ -10,7 +10,6 @@ from podkit.limits import Limits
 from podkit.message import FIELD_COST, Head, Headers, Response, error
 
 _CONTROLS: Final = bytes((*range(0x09), *range(0x0A, 0x20), 0x7F))
-_PSEUDO_FIELDS: Final = 4  # Go counts them as lines
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 _OF_HTTP1: Final = (b"Connection", b"Keep-Alive", b"Proxy-Connection", b"Transfer-Encoding", b"Upgrade")
@@ -106,16 +105,16 @@ def without_body(head: Head) -> Head:
     return head._replace(length=0, trailer_names=()) if head.method in LACKS_BODY and head.length < 0 else head
 
 
-def refuse(head: Head, limits: Limits) -> Response | None:
+def refuse(opening: Opening, limits: Limits) -> Response | None:
     """The answer to a request that the original refuses, in its words."""
-    headers = head.headers
+    headers = opening.head.headers
+    if len(opening.fields) > limits.max_header_lines:
+        return error(431, "too many header lines")
     for name in _OF_HTTP1:
         if name in headers:
             return error(400, f'request header "{name.decode()}" is not valid in HTTP/2')
     if headers.get(b"Te", [b"trailers"]) not in ([b"trailers"], [b""]):
         return error(400, 'request header "TE" may only be "trailers" in HTTP/2')
-    if _PSEUDO_FIELDS + sum(map(len, headers.values())) > limits.max_header_lines:
-        return error(431, "too many header lines")
     return None
 
 

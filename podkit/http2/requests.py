@@ -178,7 +178,7 @@ class Requests:
         stream = self._streams.open_stream(stream_id, head, opening.size, ended)
         self._client.requests += 1
         stream.number, stream.declared = self._client.requests, opening.declared
-        refusal = refuse(head, self._limits)
+        refusal = refuse(opening, self._limits)
         if refusal is not None:
             return answers.refuse(stream, refusal)
         stream.route = self._find_route(opening)

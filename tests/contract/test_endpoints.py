@@ -73,6 +73,7 @@ async def test_sizes_are_read_as_go_reads_them(aiohttp_client: AiohttpClient, qu
         ("/data?size=1&attachment=1", "0"),
         ("/data?size=9000&attachment=1", "8999"),
         ("/data?size=0&attachment=1", "18"),
+        ("/data?size=8388608&unit=tb&attachment=1", "9223372036854775807"),  # one less than -2**63
         ("/health", None),
         ("/bench", "1"),
         ("/" + "x" * 3000, None),

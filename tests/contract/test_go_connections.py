@@ -60,7 +60,7 @@ def test_a_head_may_come_line_by_line(whoami: Server) -> None:
         assert json.loads(answer.body)["headers"] == {"X": ["1 :2 3"], "Y": ["4"]}
 
 
-@pytest.mark.parametrize("stray", [b"\r\n", b"\n", b"\r\n\r"])
+@pytest.mark.parametrize("stray", [b"\r\n", b"\n", b"\n\n", b"\r\n\r", b"\n\r\n"])
 def test_less_than_four_bytes_are_not_looked_at_behind_a_request(whoami: Server, stray: bytes) -> None:
     """They get no answer, and after a POST they do not make the next request malformed."""
     with whoami.connect() as client:
@@ -102,6 +102,12 @@ def test_a_body_that_nobody_reads_is_not_waited_for(whoami: Server, raw: bytes) 
         answer = client.read(raw)
         assert answer is not None
         assert (answer.status, client.closes()) == (200, True)
+
+
+def test_health_takes_a_body_that_did_not_wait_for_100_continue(whoami: Server) -> None:
+    """The original reads it before it answers, unlike that of ``/``."""
+    raw = request("/health", "Expect: 100-continue", method="POST", body=b"200")
+    assert whoami.ask(raw).status == 200
 
 
 def test_health_reads_the_body_of_a_post_alone(whoami: Server) -> None:

@@ -82,7 +82,10 @@ FIELDS: dict[str, tuple[tuple[Field, ...], str]] = {
     "a length that is no number": ((*GET, ("content-length", "x")), f"reset 1 {PROTOCOL}"),
     "a length twice": ((*GET, ("content-length", "0"), ("content-length", "0")), f"reset 1 {PROTOCOL}"),
     "500 lines": ((*GET, *[("a", "1")] * 496), "answer 200"),
+    "500 lines without an authority": ((*GET[:2], GET[3], *[("a", "1")] * 497), "answer 200"),
+    "501 lines of cookies": ((*GET, *[("cookie", "1")] * 497), "answer 431"),
     "501 lines": ((*GET, *[("a", "1")] * 497), "answer 431"),
+    "501 lines, one of them of HTTP/1.1": ((*GET, ("connection", "x"), *[("a", "1")] * 496), "answer 431"),
 }
 
 
