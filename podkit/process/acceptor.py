@@ -18,6 +18,7 @@ _GONE: Final = {
     *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOPROTOOPT),
 }
 _AT_ONCE: Final = 64  # connections, before existing ones get their turn
+_LOOP_SERVERS: Final = 16  # each accepts one connection per iteration of the loop
 _PAUSE: Final = 0.1  # seconds to wait when the system is out of resources
 _LAST_LOOK: Final = 0.1  # seconds for TCP handshakes in progress when the listener closes
 _OTHER_FILES: Final = 256  # descriptors for everything but connections
@@ -35,7 +36,8 @@ class Acceptor:
     """Gives each connection a protocol from `build_protocol`, between `start` and `finish`.
 
     uvloop's own server costs least, but it closes new connections if file descriptors run out. So it is used
-    only if there are enough of them. (asyncio's loses connections when it closes.)
+    only if there are enough of them. (asyncio's loses connections when it closes.) And it accepts slowly while
+    the loop is busy, so several share the listener.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Acceptor:
         self._server = server
         self._listener = listener
         self._build_protocol = build_protocol
-        self._loop_server: asyncio.Server | None = None
+        self._loop_servers: list[asyncio.Server] = []
         self._opening: set[asyncio.Task[object]] = set()
         self._more = server.limits.tls_cost + server.limits.http2_cost  # the most that a connection may cost
         self._told_at = 0.0  # when the last problem was logged
@@ -53,9 +55,12 @@ class Acceptor:
         """Accepts connections in the running event loop."""
         self._loop = asyncio.get_running_loop()
         if not isinstance(self._loop, asyncio.BaseEventLoop) and self._has_descriptors():
-            self._loop_server = await self._loop.create_server(
-                self._build_if_room, sock=self._listener.dup(), backlog=BACKLOG
-            )
+            for _ in range(_LOOP_SERVERS):
+                self._loop_servers.append(
+                    await self._loop.create_server(
+                        self._build_if_room, sock=self._listener.dup(), backlog=BACKLOG
+                    )
+                )
         else:
             self._loop.add_reader(self._listener, self._accept)
 
@@ -78,10 +83,10 @@ class Acceptor:
 
         With `keep_open`, connections that another process still accepts are left to it.
         """
-        if self._loop_server is not None:
-            self._loop_server.close()
-            if not keep_open:
-                self._loop.add_reader(self._listener, self._accept)
+        for loop_server in self._loop_servers:
+            loop_server.close()
+        if self._loop_servers and not keep_open:
+            self._loop.add_reader(self._listener, self._accept)
         if not keep_open:
             refuse_new(self._listener)
         await asyncio.sleep(_LAST_LOOK)  # also until accepted connections have their protocol

@@ -139,6 +139,18 @@ async def test_where_all_are_busy_others_are_refused(capsys: pytest.CaptureFixtu
         assert b"200 OK" in await here.ask(here.connect())
 
 
+async def test_many_are_accepted_at_once() -> None:
+    """Iterations of the loop may be long, because all other connections work in them."""
+    async with place() as here, asyncio.timeout(PATIENCE):
+        for _ in range(64):
+            here.connect()
+        iterations = 0
+        while len(here.server.connections) < len(here.clients):
+            await asyncio.sleep(0)
+            iterations += 1
+        assert iterations < len(here.clients) / 4
+
+
 async def test_the_kernel_holds_little_for_a_client_that_does_not_read() -> None:
     """By default it takes megabytes for each, which count against the pod's memory limit."""
     made = 0
@@ -281,6 +293,7 @@ def test_uvloops_own_server(capsys: pytest.CaptureFixture[str]) -> None:
         for test in (
             test_who_is_idle_longest_makes_place(),
             test_where_all_are_busy_others_are_refused(capsys),
+            test_many_are_accepted_at_once(),
             test_clients_that_vanish_are_noticed(),
             test_without_descriptors_clients_wait(errno.EMFILE, capsys),
             test_no_connection_is_lost_at_the_end(300),
