@@ -2,9 +2,12 @@
 
 import asyncio
 import heapq
+import itertools
 from collections.abc import Iterator
 
 from podkit.budget import Budget
+
+_PART = 32  # at most one in so many connections is closed at once to make room
 
 
 class Connection(asyncio.Protocol):
@@ -47,17 +50,17 @@ class Connections:
     def __init__(self, room: Budget, cost: int) -> None:
         self._room = room
         self._cost = cost
-        self._all: set[Connection] = set()
+        self._all: dict[Connection, None] = {}  # in order of arrival
 
     def add(self, connection: Connection) -> None:
         """Adds a new connection."""
-        self._all.add(connection)
+        self._all[connection] = None
         self._room.used += self._cost
 
     def discard(self, connection: Connection) -> None:
         """Removes a connection that is closed or has switched to another protocol."""
         if connection in self._all:
-            self._all.remove(connection)
+            del self._all[connection]
             self._room.used -= self._cost
 
     def __len__(self) -> int:
@@ -68,15 +71,27 @@ class Connections:
         return iter(tuple(self._all))
 
     def has_room(self, more: int) -> bool:
-        """Whether a connection of up to `more` bytes fits; closes the longest idle ones if necessary."""
-        return self._room.used + self._cost + more <= self._room.total or self.make_room()
+        """Whether a connection of up to `more` bytes fits."""
+        return self._room.used + self._cost + more <= self._room.total
 
-    def make_room(self) -> bool:
-        """Closes the connections that have been idle longest; returns whether there were any."""
+    # several are closed at a time, because searching many connections takes long
+
+    def close_idle(self) -> bool:
+        """Closes the connections that have been idle longest; False if hardly any is idle."""
+        count = len(self._all) // _PART
         idle = [(since, id(each), each) for each in self._all if (since := each.idle_since()) is not None]
-        # closes several at a time, because searching many connections takes long
-        oldest = heapq.nsmallest(len(self._all) // 32 + 1, idle)
-        for _, _, connection in oldest:
+        if len(idle) <= count:  # those are new: their requests are on the way
+            return False
+        self._close([connection for _, _, connection in heapq.nsmallest(count + 1, idle)])
+        return True
+
+    def close_recent(self) -> bool:
+        """Closes recent connections, but not the newest, which get a chance; False if there are few."""
+        count = len(self._all) // _PART
+        self._close(list(itertools.islice(reversed(self._all), count, 2 * count)))
+        return count > 0
+
+    def _close(self, chosen: list[Connection]) -> None:
+        for connection in chosen:
             connection.abort()
             self.discard(connection)
-        return bool(oldest)

@@ -4,10 +4,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-SHORT: Final = 512  # bytes of a read whose work is too short to be noted or put off
+SHORT: Final = (
+    512  # bytes of a read whose work is too short to be noted or put off, unless it is of many requests
+)
 _LONG: Final = 0.008  # seconds of work after which others come first
+_TASKS: Final = 16  # that may go on between two polls
 _ITERATIONS: Final = 4  # of the loop, in which a new connection is accepted and its first request answered
 
 
@@ -35,7 +39,9 @@ class Turns:
         self._waiting: deque[Turn] = deque()
         self._is_due = False
         self._spent = 0.0  # seconds of work since the last poll
+        self._resumed = 0  # tasks since the last poll
         self._rest = 0  # iterations of the loop until the next work
+        self._has_worked = True  # since the last rest
         self.is_full = False  # long work has to be put off
 
     def put_off(self, work: Callable[[], None]) -> Turn:
@@ -44,6 +50,24 @@ class Turns:
         self._waiting.append(turn)
         self._go_on()
         return turn
+
+    async def wait(self) -> None:
+        """Lets a task go on behind all deferred work."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.put_off(partial(self._resume, turn))
+        await turn
+
+    def _resume(self, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            turn.set_result(None)
+            self._resumed += 1
+
+    def cancel(self, task: asyncio.Task[None]) -> None:
+        """Cancels a task behind all deferred work; it may go on until then."""
+        self.put_off(partial(self._cancel, task))
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        self._resumed += task.cancel()
 
     def spend(self, seconds: float) -> None:
         """Notes immediate work."""
@@ -58,19 +82,20 @@ class Turns:
 
     def _work(self) -> None:
         self._is_due = False
-        if self._spent > _LONG:
-            self._rest = _ITERATIONS
-        start, self._spent = time.perf_counter(), 0.0
+        if self._spent > _LONG and self._has_worked:
+            self._rest, self._has_worked = _ITERATIONS, False
+        start, self._spent, self._resumed = time.perf_counter(), 0.0, 0
         try:
             if self._rest:
                 self._rest -= 1
                 return
             while self._waiting:
+                self._has_worked = True
                 work = self._waiting.popleft().work
                 if work is not None:
                     work()
                 self._spent = time.perf_counter() - start
-                if self._spent >= self._seconds:
+                if self._spent >= self._seconds or self._resumed >= _TASKS:
                     break
         finally:
             self._go_on()

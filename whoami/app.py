@@ -16,7 +16,7 @@ from whoami.api import api
 from whoami.bench import bench
 from whoami.data import data
 from whoami.echo import echo
-from whoami.events import events
+from whoami.events import Events
 from whoami.faults import Faults
 from whoami.health import Health, set_health, tell_health
 from whoami.hops import hops
@@ -67,7 +67,7 @@ def build_routes(
         who = Who(names, pod, state)
         below = {
             b".answer": Route(Faults(pod, SystemRandom())),  # independent in each worker
-            b".events": Route(partial(events, who, pod)),
+            b".events": Route(Events(who, pod)),
             b".hops": Route(partial(hops, pod, names.node)),
             b".live": Route(Live()),
             b".raw": Route(raw, reads_body=True, keeps_raw=True),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import cast
 
 from podkit.answer import log_answer, own_mistake, respond
@@ -142,11 +142,18 @@ class Answers:
         """Sends blocks as they are generated; the next one when the client has taken the last."""
         try:
             async for block in blocks:
+                if self._transport.is_closing():
+                    return
                 self._transport.write(render_chunk(block) if chunked else block)
-                await (asyncio.sleep(0) if self._drained is None else self._drained)
+                if self._drained is not None:
+                    await self._drained
+                await self._server.turns.wait()  # thousands may have more to send
         except Exception as mistake:
             own_mistake(request, mistake)
             return self._transport.abort()
+        finally:
+            if isinstance(blocks, AsyncGenerator):
+                await blocks.aclose()
         if chunked:
             self._transport.write(LAST_CHUNK)
         self._finish()
@@ -190,7 +197,9 @@ class Answers:
         """Cancels the answer, because the client is gone."""
         self.is_over = True
         self._finished = lambda: None  # otherwise only the garbage collector would free the connection
-        for handle in (self._late, self._task, self._turn):
+        if self._task is not None:
+            self._server.turns.cancel(self._task)
+        for handle in (self._late, self._turn):
             if handle is not None:
                 handle.cancel()
         self._stream = None

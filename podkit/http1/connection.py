@@ -38,12 +38,13 @@ class Http1Connection(Http1State):
             if not is_busy:
                 self._turn = turns.put_off(self._go_on)
             return self._account()
+        before, most = self._client.requests, 1 if turns.is_full else self._server.limits.turn_requests
         if self._held:
             self._held += data
-            self._serve(self._held)
+            self._serve(self._held, most)
         else:
-            self._serve(data)
-        if size > SHORT:
+            self._serve(data, most)
+        if size > SHORT or self._client.requests > before + 1:
             turns.spend(time.monotonic() - self._last_seen)
 
     def eof_received(self) -> bool:
@@ -51,7 +52,7 @@ class Http1Connection(Http1State):
         self._has_ended = True
         self._leave_if_too_long()
         if not self._answers.is_over and not self._is_busy():
-            self._serve(self._held)
+            self._serve(self._held, self._server.limits.turn_requests)
         return True
 
     def resume_writing(self) -> None:
@@ -64,17 +65,17 @@ class Http1Connection(Http1State):
         """Resumes processing of held input."""
         self._turn = None
         if not self._answers.is_over and not self._is_busy():
-            self._serve(self._held)
+            self._serve(self._held, self._server.limits.turn_requests)
 
-    def _serve(self, data: bytes | bytearray) -> None:
-        """Answers the requests in `data`, as far as possible now, and holds back the rest."""
+    def _serve(self, data: bytes | bytearray, most: int) -> None:
+        """Answers up to `most` requests in `data`, as far as possible now, and holds back the rest."""
         server, reader, answers = self._server, self._reader, self._answers
         limits, position, end, size = server.limits, 0, len(data), 0
         out: list[bytes] = []
         later: tuple[Request, Answer | None] | None = None
         seen = self._last_seen
         while not answers.is_over and (position < end or (self._has_ended and reader.head is not None)):
-            if size >= limits.turn_bytes or len(out) >= limits.turn_requests:
+            if size >= limits.turn_bytes or len(out) >= most:
                 self._turn = server.turns.put_off(self._go_on)
                 break
             try:

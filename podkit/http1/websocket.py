@@ -23,8 +23,9 @@ from podkit.http1.frames import (
 from podkit.kernel import end_output
 from podkit.message import Request, Response, Upgrade
 from podkit.server import Server
-from podkit.turns import SHORT, Turn
+from podkit.turns import Turn
 
+_SHORT: Final = 128  # bytes of a read with a few messages at most, whose work is not put off
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _GOING_AWAY: Final = (1001).to_bytes(2) + b"server shutdown"
 _ACCEPTED: Final = (
@@ -80,7 +81,7 @@ class WebSocketConnection(Connection):
         turns, size = self._server.turns, len(data)
         if self._turn is not None or self._is_held_up:
             self._held += data
-        elif turns.is_full and size > SHORT:
+        elif turns.is_full and size > _SHORT:
             self._held += data
             self._turn = turns.put_off(self._take_turn)
         elif self._held:
@@ -88,7 +89,7 @@ class WebSocketConnection(Connection):
             self._work(self._held)
         else:
             self._work(data)
-        if size > SHORT:
+        if size > _SHORT:
             turns.spend(time.monotonic() - self._last_seen)
         if self._held or self._reader.size or self._share.size != self._cost or not self._reading.is_on:
             self._account()

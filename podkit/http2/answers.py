@@ -54,7 +54,7 @@ class Answers:
 
     def _answer(self, stream: Stream, request: Request) -> None:
         """Calls the endpoint as soon as its answer can be sent."""
-        self._when_of_use(stream, partial(self._call, stream, request))
+        self._when_of_use(stream, lambda: self._give(stream, request, call(request, stream.route)))
 
     def _when_of_use(self, stream: Stream, make: Callable[[], None]) -> None:
         self._streams.touched.append(stream)
@@ -82,9 +82,6 @@ class Answers:
         return False
 
     # how to answer
-
-    def _call(self, stream: Stream, request: Request) -> None:
-        self._give(stream, request, call(request, stream.route))
 
     def _give(self, stream: Stream, request: Request, answer: Answer) -> None:
         if isinstance(answer, Response):
@@ -184,8 +181,6 @@ class Answers:
                 found = True
         return found
 
-    # streaming
-
     def say_farewell(self) -> None:
         """Ends dialogues, which may not end by themselves."""
         for stream in self._streams.open.values():
@@ -229,6 +224,8 @@ class Answers:
         finally:
             if isinstance(pieces, AsyncGenerator):
                 await pieces.aclose()
+        if stream.id not in self._streams.open:
+            return
         stream.maker, stream.is_fed = None, False
         if stream.inbox is not None and self._server.access_log is not None:
             log_answer(self._server, request, Response(), stream.start)
@@ -240,11 +237,14 @@ class Answers:
         self._wake()
 
     async def _send(self, stream: Stream, piece: Block) -> None:
+        if stream.id not in self._streams.open:  # it is about to be cancelled
+            raise asyncio.CancelledError
         stream.block, stream.made = memoryview(piece), len(piece)
         stream.taken = asyncio.get_running_loop().create_future()
         stream.touched = time.monotonic()
         self._queue.put(stream)
         self._streams.touched.append(stream)
         self._wake()
-        await (asyncio.sleep(0) if stream.taken.done() else stream.taken)
+        await stream.taken
+        await self._server.turns.wait()  # thousands of streams may have more to send
         stream.made = 0

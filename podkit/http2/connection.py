@@ -5,6 +5,7 @@ become answers (`answers`), and answers become frames (`send_queue`), with one w
 """
 
 import time
+from typing import Final
 
 from podkit.http2 import frames
 from podkit.http2.frames import Code, ConnectionFault
@@ -12,6 +13,8 @@ from podkit.http2.state import Http2State
 from podkit.log import log_line
 from podkit.message import Request
 from podkit.turns import SHORT
+
+_FEW: Final = 1024  # bytes of work: a few frames, which are processed however much others have to do
 
 
 class Http2Connection(Http2State):
@@ -24,13 +27,13 @@ class Http2Connection(Http2State):
         self._frames.feed(data)
         if self._is_behind:
             return
-        turns, is_short = self._server.turns, len(data) <= SHORT
-        if turns.is_full and not is_short:
-            self._is_behind, self._turn = True, turns.put_off(self._work)
+        turns = self._server.turns
+        if turns.is_full and len(data) > SHORT:
+            self._is_behind, self._turn = True, turns.put_off(self._take_turn)
             return self._account()
         start = time.monotonic()
-        self._work()
-        if not is_short:
+        self._work(_FEW if turns.is_full else self._server.limits.turn_input)
+        if len(data) > SHORT or self._requests.work > _FEW:
             turns.spend(time.monotonic() - start)
 
     def eof_received(self) -> bool:
@@ -50,7 +53,7 @@ class Http2Connection(Http2State):
         """The client has caught up; what it could not send meanwhile does not count as late."""
         self._queue.is_paused = False
         self._frames.began = self._requests.block.began = 0.0
-        self._work()
+        self._take_turn()
 
     def upgrade_from_http1(self, request: Request) -> None:
         """Starts with an HTTP/1.1 request as stream 1 (RFC 7540, 3.2); its body waits for the client's preface.
@@ -63,8 +66,11 @@ class Http2Connection(Http2State):
 
     # turns
 
-    def _work(self) -> None:
-        """Processes frames, but no more than one connection's share of a turn."""
+    def _take_turn(self) -> None:
+        self._work(self._server.limits.turn_input)
+
+    def _work(self, most: int) -> None:
+        """Processes frames: `most` bytes of work, but no more than one connection's share of a turn."""
         self._turn, self._is_behind = None, False
         if self._is_over:
             return self._account()
@@ -75,7 +81,7 @@ class Http2Connection(Http2State):
         try:
             while not queue.is_paused:
                 if (
-                    requests.work >= limits.turn_input
+                    requests.work >= most
                     or queue.fresh >= limits.turn_bytes
                     or (requests.work and time.monotonic() >= until)
                 ):
@@ -116,4 +122,4 @@ class Http2Connection(Http2State):
         self._last_seen = time.monotonic()
         self._account()
         if (has_more or self._is_behind) and not queue.is_paused and self._turn is None:
-            self._turn = self._server.turns.put_off(self._work)
+            self._turn = self._server.turns.put_off(self._take_turn)

@@ -1,5 +1,6 @@
 """The open streams of a connection, their memory, and how recently closed ones ended."""
 
+import asyncio
 import time
 from collections import deque
 from typing import Final
@@ -124,10 +125,14 @@ class Streams:
         self._queue.drop(stream)
         self._budget.give(stream.charge)
         stream.charge = 0
-        if stream.maker is not None:
-            stream.maker.cancel()
-        if stream.inbox is not None:
-            self.credit(stream.inbox.empty())
+        # without them no reference cycle is left for the garbage collector, which may come late
+        maker, stream.maker, inbox, stream.inbox = stream.maker, None, stream.inbox, None
+        if isinstance(maker, asyncio.Task):
+            self._server.turns.cancel(maker)
+        elif maker is not None:
+            maker.cancel()
+        if inbox is not None:
+            self.credit(inbox.empty())
 
     def touch(self, stream_id: int) -> None:
         """Notes that a stream receives data: a part of a frame."""

@@ -73,7 +73,11 @@ class Acceptor:
         return self._build_protocol() if self._has_room() else _Refused()
 
     def _has_room(self) -> bool:
-        if self._server.connections.has_room(self._more):
+        connections = self._server.connections
+        if connections.has_room(self._more) or connections.close_idle():
+            return True
+        if connections.close_recent():
+            self._tell("recent connections are closed for new ones: all that there is room for are busy")
             return True
         self._tell("connections are refused: all that there is room for are busy")
         return False
@@ -122,7 +126,7 @@ class Acceptor:
 
     def _pause(self, problem: OSError) -> None:
         """Waits briefly, because the system is out of something such as file descriptors."""
-        self._server.connections.make_room()
+        self._server.connections.close_idle()
         self._tell(f"connections have to wait: {problem.strerror}")
         self._loop.remove_reader(self._listener)
         self._loop.call_later(_PAUSE, self._resume)

@@ -1,6 +1,7 @@
 """``healthcheck [URL]``: a server checks itself, for images without a shell."""
 
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -63,11 +64,25 @@ def _ask(is_proxied: bool, url: str) -> int:
     with ExitStack() as end:
         connection = end.enter_context(_connect(parts, is_proxied))
         connection.sendall(request.encode())
-        line = end.enter_context(connection.makefile("rb")).readline(_MOST)
+        line = _read_line(connection, time.monotonic() + _PATIENCE)
     version, _, status = line.partition(b" ")
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
         raise ValueError("the answer is not HTTP")
     return int(status[:3])
+
+
+def _read_line(connection: socket.socket, deadline: float) -> bytes:
+    line = b""
+    while b"\n" not in line and len(line) < _MOST:
+        left = deadline - time.monotonic()
+        if left <= 0:  # although there was progress
+            raise TimeoutError("timed out")
+        connection.settimeout(left)
+        received = connection.recv(_MOST)
+        if not received:
+            break
+        line += received
+    return line
 
 
 def _connect(parts: SplitResult, is_proxied: bool) -> socket.socket:

@@ -151,6 +151,18 @@ async def test_many_are_accepted_at_once() -> None:
         assert iterations < len(here.clients) / 4
 
 
+async def test_where_many_are_busy_recent_ones_make_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """So health checks on new connections pass; those that have waited longest keep their place."""
+    async with place(room_for(64)) as here:
+        busy = [await here.wait() for _ in range(64)]
+        assert b"200 OK" in await here.ask(here.connect())
+        assert [await is_closed(client) for client in busy[60:62]] == [True, True]
+        for client in busy[:60] + busy[62:]:
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
+    assert "recent connections are closed for new ones" in capsys.readouterr().err
+
+
 async def test_the_kernel_holds_little_for_a_client_that_does_not_read() -> None:
     """By default it takes megabytes for each, which count against the pod's memory limit."""
     made = 0

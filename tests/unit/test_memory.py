@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hyperframe.frame import DataFrame, SettingsFrame
 
+from podkit.grpc.routes import build_find_call
+from podkit.http2.stream import Stream
+from podkit.limits import Limits
 from podkit.opening import Opening
 from podkit.pod.pod import Pod
 from podkit.process.acceptor import Acceptor
@@ -23,6 +27,7 @@ from tests.inprocess import until
 from tests.server import request
 from whoami.app import build_routes
 from whoami.health import Health
+from whoami.rpc import build_methods
 
 uvloop: Any = pytest.importorskip("uvloop")  # asyncio's own transports are cycles by themselves
 
@@ -43,14 +48,34 @@ PLAIN = {
     "an answer that is not waited for": request("/?wait=1h"),
     "a large answer": request("/data?size=1&unit=MB", CLOSE),
     "a WebSocket": CONVERSATION,
+    "events": request("/.events"),
     "an upgrade": request("/", *H2C) + serialize(PREFACE) + GOODBYE,
 }
+
+
+CALL = ("content-type", "application/grpc")
+WATCH, REFLECTION = "/grpc.health.v1.Health/Watch", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 
 def speak_http2() -> bytes:
     """A request and a GOAWAY."""
     speaker = Speaker()
-    return serialize(PREFACE, speaker.headers(1, *get("/"))) + GOODBYE
+    return serialize(PREFACE, SettingsFrame(0), speaker.headers(1, *get("/"))) + GOODBYE
+
+
+def hold_streams() -> bytes:
+    """Answers that do not end: dialogues in which the client has said something or nothing, and events."""
+    speaker = Speaker()
+    watch, reflection = get(WATCH, CALL, method="POST"), get(REFLECTION, CALL, method="POST")
+    return serialize(
+        PREFACE,
+        SettingsFrame(0),
+        *[speaker.headers(number, *watch, ended=False) for number in (1, 3)],
+        DataFrame(1, bytes(5)),
+        *[speaker.headers(number, *reflection, ended=False) for number in (5, 7)],
+        DataFrame(5, bytes(5)),
+        speaker.headers(9, *get("/.events")),
+    )
 
 
 async def talk(port: int, data: bytes, context: ssl.SSLContext | None) -> None:
@@ -67,8 +92,10 @@ async def talk(port: int, data: bytes, context: ssl.SSLContext | None) -> None:
 
 
 async def leave_nothing(data: bytes, certificates: Certificates | None, context: ssl.SSLContext | None) -> None:
-    """No protocol object may remain after a few connections have closed."""
-    server = Server(build_routes(Pod(), Health()).find)
+    """No protocol object and no stream may remain after a few connections have closed."""
+    pod, state = Pod(), Health()
+    find_call = build_find_call(partial(build_methods, pod, "", state), Limits())
+    server = Server(build_routes(pod, state).find, find_call=find_call)
     (listener,) = bind(0)
     known: list[weakref.ref[Any]] = []
     add = server.connections.add
@@ -89,6 +116,7 @@ async def leave_nothing(data: bytes, certificates: Certificates | None, context:
     await until(lambda: not len(server.connections))
     await acceptor.finish()
     await until(lambda: all(connection() is None for connection in known))
+    await until(lambda: not any(isinstance(each, Stream) for each in gc.get_objects()))
 
 
 def check(data: bytes, certificates: Certificates | None = None, context: ssl.SSLContext | None = None) -> None:
@@ -111,6 +139,11 @@ def test_nothing_is_left_of_a_connection(name: str) -> None:
 def test_nothing_is_left_of_an_http2_connection() -> None:
     """With prior knowledge."""
     check(speak_http2())
+
+
+def test_nothing_is_left_of_streams_in_progress() -> None:
+    """Thousands that are opened and dropped again and again would fill the memory before they are collected."""
+    check(hold_streams())
 
 
 @pytest.mark.parametrize("alpn", ["http/1.1", "h2"])

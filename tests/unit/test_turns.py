@@ -1,10 +1,17 @@
 """Deferred work runs in order, and leaves the event loop to others in between."""
 
 import asyncio
+import itertools
 import time
 
+from hyperframe.frame import SettingsFrame
+
+from podkit.limits import Limits
+from podkit.message import Client, Request, Response
+from podkit.routes import Route
 from podkit.turns import Turns
-from tests.inprocess import turn
+from tests.http2 import PREFACE, Speaker, get, serialize
+from tests.inprocess import running, turn
 
 
 async def test_others_come_between() -> None:
@@ -68,3 +75,62 @@ async def test_new_connections_come_before_more_long_work() -> None:
         await asyncio.sleep(0)
     assert done
     await turn(lambda: not turns.is_full)
+
+
+async def test_few_tasks_go_on_at_once() -> None:
+    """Thousands of them may wait, or be cancelled."""
+    turns, done = Turns(1.0), list[int]()
+
+    async def wait(number: int) -> None:
+        try:
+            await turns.wait()
+        finally:
+            done.append(number)
+
+    tasks = [asyncio.create_task(wait(number)) for number in range(200)]
+    await asyncio.sleep(0)
+    for task in tasks[100:]:
+        turns.cancel(task)
+    looks = [0]
+    while len(done) < len(tasks):
+        await asyncio.sleep(0)
+        looks.append(len(done))
+    assert max(after - before for before, after in itertools.pairwise(looks)) <= 16
+
+
+async def test_deferred_work_is_done_however_much_comes_immediately() -> None:
+    """The rest for new connections ends."""
+    turns, done = Turns(0.001), list[int]()
+    for number in range(3):
+        turns.put_off(lambda number=number: done.append(number))  # type: ignore[misc]
+    for _ in range(20):
+        turns.spend(0.01)
+        await asyncio.sleep(0)
+    assert done == [0, 1, 2]
+
+
+async def test_many_small_requests_at_once_let_others_come_between() -> None:
+    """Even those of a short read, once other connections have worked for long."""
+    asked = list[Client]()
+
+    def note(request: Request) -> Response:
+        asked.append(request.client)
+        return Response()
+
+    one, speaker = b"GET / HTTP/1.1\r\nHost:\r\n\r\n", Speaker()
+    start = serialize(PREFACE, SettingsFrame(0), speaker.headers(1, *get("/")))
+    streams = serialize(*[speaker.headers(number, *get("/")) for number in range(3, 33, 2)])
+    async with running(lambda head: Route(note), Limits(turn_time=0.0)) as here:
+        clients = [(await here.connect())[1] for _ in range(3)]
+        for client, first in zip(clients, (one, start, one), strict=True):
+            client.write(first)
+        await turn(lambda: len(asked) == 3)
+        by_port = {each.peer.rpartition(":")[2]: each for each in asked}
+        last = by_port[str(clients[2].get_extra_info("sockname")[1])]
+        here.server.turns.spend(1.0)
+        for client, more in zip(clients, (15 * one, streams, one), strict=True):
+            client.write(more)
+        await turn(lambda: len(asked) == 3 + 15 + 15 + 1)
+        assert asked.index(last, 3) < 3 + 15
+        for client in clients:
+            client.close()
