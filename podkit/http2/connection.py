@@ -14,7 +14,7 @@ from podkit.log import log_line
 from podkit.message import Request
 from podkit.turns import SHORT
 
-_FEW: Final = 1024  # bytes of work: a few frames, which are processed however much others have to do
+_FEW: Final = 2048  # bytes of work: a few frames, which are processed however much others have to do
 
 
 class Http2Connection(Http2State):
