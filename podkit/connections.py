@@ -76,14 +76,17 @@ class Connections:
 
     # several are closed at a time, because searching many connections takes long
 
-    def close_idle(self) -> bool:
-        """Closes the connections that have been idle longest; False if hardly any is idle."""
+    def close_idle(self, spare_few: bool = False) -> bool:
+        """Closes the connections that have been idle longest; returns whether there were any.
+
+        With `spare_few`, none is closed if hardly any is idle: those are new, and their requests on the way.
+        """
         count = len(self._all) // _PART
         idle = [(since, id(each), each) for each in self._all if (since := each.idle_since()) is not None]
-        if len(idle) <= count:  # those are new: their requests are on the way
+        if spare_few and len(idle) <= count:
             return False
         self._close([connection for _, _, connection in heapq.nsmallest(count + 1, idle)])
-        return True
+        return bool(idle)
 
     def close_recent(self) -> bool:
         """Closes recent connections, but not the newest, which get a chance; False if there are few."""

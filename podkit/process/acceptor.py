@@ -74,7 +74,7 @@ class Acceptor:
 
     def _has_room(self) -> bool:
         connections = self._server.connections
-        if connections.has_room(self._more) or connections.close_idle():
+        if connections.has_room(self._more) or connections.close_idle(spare_few=True):
             return True
         if connections.close_recent():
             self._tell("recent connections are closed for new ones: all that there is room for are busy")

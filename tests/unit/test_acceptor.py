@@ -241,6 +241,22 @@ async def test_without_descriptors_clients_wait(shortage: int, capsys: pytest.Ca
         assert b"200 OK" in await answer
 
 
+async def test_without_descriptors_the_idle_make_place() -> None:
+    """Even a few among many."""
+    (plain,) = bind(0)
+    listener = Short(plain.family, plain.type, plain.proto, plain.detach())
+    listener.setblocking(False)
+    async with place(TOO_MANY, listener) as here:
+        idle = here.connect()
+        assert b"200 OK" in await here.ask(idle)
+        for _ in range(64):
+            await here.wait()
+        listener.shortage = errno.EMFILE
+        here.connect()
+        assert await is_closed(idle)
+        listener.shortage = 0
+
+
 async def test_a_client_that_has_gone_again_is_no_matter() -> None:
     """The next is accepted in the same turn."""
     (plain,) = bind(0)
