@@ -67,13 +67,13 @@ def measure(image: str, port: int) -> tuple[float, float, float]:
     container = f"bench-image-{published}"
     before = processes()
     begin = time.monotonic()
-    command = ["docker", "run", "--name", container, f"--publish=127.0.0.1:{published}:{port}", image]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+    options = [f"--name={container}", f"--publish=127.0.0.1:{published}:{port}"]
+    with subprocess.Popen(["docker", "run", "--detach", *options, image], stdout=subprocess.DEVNULL) as run:
         try:
             found: list[str] = []
             while not found:
                 found = [process for process in processes() - before if is_program(process, program)]
-                if time.monotonic() - begin > PATIENCE or run.poll() is not None:
+                if time.monotonic() - begin > PATIENCE or run.poll():
                     raise TimeoutError("it does not start, or not on this machine")
             start = time.monotonic()
             while not answers(published):
