@@ -7,9 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-SHORT: Final = (
-    512  # bytes of a read whose work is too short to be noted or put off, unless it is of many requests
-)
+SHORT: Final = 512  # bytes of a read; unless it holds many requests, its work is not noted or put off
 _LONG: Final = 0.008  # seconds of work after which others come first
 _TASKS: Final = 16  # that may go on between two polls
 _ITERATIONS: Final = 4  # of the loop, in which a new connection is accepted and its first request answered

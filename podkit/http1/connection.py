@@ -38,7 +38,8 @@ class Http1Connection(Http1State):
             if not is_busy:
                 self._turn = turns.put_off(self._go_on)
             return self._account()
-        before, most = self._client.requests, 1 if turns.is_full else self._server.limits.turn_requests
+        before = self._client.requests
+        most = 1 if turns.is_full else self._server.limits.turn_requests
         if self._held:
             self._held += data
             self._serve(self._held, most)

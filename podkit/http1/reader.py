@@ -115,8 +115,8 @@ class RequestReader:
         end, stop = _find_end(data, start + self._searched)
         if stop - start > limits.max_head:
             raise HttpError(431, "request head too large")
-        is_short = stop - start < _PEEKED and len(data) - start < _PEEKED  # it may have an empty line already
-        if end < 0 or (is_short and self._client.requests):
+        # less than Go looks at may contain an empty line already
+        if end < 0 or (len(data) - start < _PEEKED and self._client.requests):
             self._watch_head(data)
             return None
         block = bytes(data[start:stop])
