@@ -269,4 +269,4 @@ async def test_an_echo_costs_the_same_whatever_its_size() -> None:
         frame = b"\x82\xfe%s\0\0\0\0%s" % (size.to_bytes(2, "big"), bytes(size))
         assert await wire.answer(frame) == b"\x82\x7e%s%s" % (size.to_bytes(2, "big"), bytes(size))
         totals.append((await cheapest(wire, frame)).total())
-    assert 0 < totals[1] < totals[0] + 1000  # a turn that is put off takes some more steps
+    assert 0 < totals[1] < totals[0] + 20
